@@ -1,0 +1,1 @@
+"""The commands ``roma-train``, ``roma-eval``, ``roma-data`` and ``roma-doctor``."""

@@ -1,0 +1,54 @@
+"""Output and errors of the commands: the only place of the package that writes to stdout."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable
+
+
+def write(text: str = "") -> None:
+    """Write one line, or several, to the standard output."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _is_expected(error: Exception) -> bool:
+    """Whether an error is the user's to mend, and needs no traceback."""
+    # A module that was never imported raised nothing; importing it here would be slow.
+    store = sys.modules.get("roma_pyg.data.store")
+    return isinstance(error, (ValueError, OSError, *([store.StoreError] if store else [])))
+
+
+def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.") -> int:
+    """Run a command; turn expected errors into one line on stderr and the exit code 2.
+
+    With ``ROMA_DEBUG=1`` in the environment the traceback is written as well. Unexpected errors
+    pass through.
+
+    Args:
+        program: Name of the program, for the message.
+        command: What to run; returns the exit code.
+        stopped: Message after Ctrl-C.
+
+    Returns:
+        The exit code of the command, 2 after an expected error, 130 after Ctrl-C.
+    """
+    try:
+        return command()
+    except KeyboardInterrupt:
+        sys.stderr.write(f"\n{program}: {stopped}\n")
+        return 130
+    except BrokenPipeError:
+        # The reader, such as `head`, has seen enough. Python flushes stdout once more at its
+        # end, which must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        if not _is_expected(error):
+            raise
+        if os.environ.get("ROMA_DEBUG", "0") not in ("", "0"):
+            traceback.print_exc()
+        sys.stderr.write(f"{program}: error: {error}\n")
+        return 2

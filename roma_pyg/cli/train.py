@@ -1,0 +1,69 @@
+"""``roma-train``: make or read the data, train, evaluate, and print the table of forecasts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+
+from roma_pyg.cli.console import guarded, write
+from roma_pyg.cli.parser import parse_arguments
+from roma_pyg.config import RunConfig
+
+DESCRIPTION = """Train ROMA and compare it with simple forecasts. Without options this is the
+quickstart: a small Kuramoto system is generated. Own data: --edges FILE --series FILE."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``roma-train``; return its exit code."""
+    stopped = "stopped; the same command with --resume continues from the last checkpoint."
+    return guarded("roma-train", lambda: _run(argv), stopped)
+
+
+def default_horizons(config: RunConfig) -> tuple[int, ...]:
+    """Steps ahead that are reported: the first, a quarter of the horizon, and the horizon.
+
+    >>> default_horizons(RunConfig())
+    (1, 16, 64)
+    """
+    horizon = config.data.horizon
+    return tuple(sorted({1, max(1, horizon // 4), horizon}))
+
+
+def _extend(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--evaluate",
+        choices=["full", "quick", "none"],
+        default="full",
+        help="Final table: against all simple forecasts (full), without those that are trained "
+        "or simulated (quick), or none.",
+    )
+
+
+def _run(argv: Sequence[str] | None) -> int:
+    arguments = parse_arguments(argv, "roma-train", DESCRIPTION, _extend)
+    config = arguments.config
+
+    # Heavy imports wait until the options are known to be right.
+    from roma_pyg.training.run import evaluate_run, train
+
+    run = Path(train(config))
+    write(
+        f"Run written to {run}. Curves and figures: tensorboard --logdir {config.training.output}"
+    )
+    if arguments.options.evaluate != "none":
+        full = arguments.options.evaluate == "full"
+        evaluation = evaluate_run(
+            run,
+            times=16 if full else 2,
+            horizons=default_horizons(config),
+            noises=tuple(sorted({0.0, config.data.noise})),
+            baselines=full,
+        )
+        write(evaluation.table())
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,443 @@
+"""Every option of a run, with its meaning, unit and default.
+
+The dataclasses here are the only place where options are declared: the command line, the YAML
+files, the checkpoints and the library all use them. Values are checked on construction.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+
+def check(condition: bool, key: str, expected: str, got: object) -> None:
+    """Raise a uniform error for an impossible value.
+
+    Raises:
+        ValueError: If ``condition`` is false; the message names key, expectation and value.
+    """
+    if not condition:
+        raise ValueError(f"Expected '{key}' to be {expected} (got {got!r}).")
+
+
+@dataclass
+class GraphConfig:
+    """Random hyperbolic graph; its largest connected component is kept.
+
+    Args:
+        nodes: Nodes generated before the largest component is taken.
+        average_degree: Expected mean degree of the whole graph.
+        exponent: Exponent of the power-law degree distribution, above 2.
+        temperature: Randomness of edges in [0, 1); 0 is a sharp hyperbolic threshold.
+    """
+
+    nodes: int = 6000
+    average_degree: float = 6.0
+    exponent: float = 2.5
+    temperature: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.nodes >= 10, "graph.nodes", "at least 10", self.nodes)
+        check(self.average_degree > 0, "graph.average_degree", "positive", self.average_degree)
+        check(self.exponent > 2, "graph.exponent", "above 2", self.exponent)
+        check(0 <= self.temperature < 1, "graph.temperature", "in [0, 1)", self.temperature)
+
+
+@dataclass
+class KuramotoConfig:
+    """Kuramoto oscillators, ``theta_i' = omega_i + K(t) sum_j w_ij sin(theta_j - theta_i)``.
+
+    Args:
+        coupling: Coupling strength K, in inverse time units.
+        frequency_std: Standard deviation of the natural frequencies, in inverse time units.
+        frequency_clip: Frequencies are clipped to this many standard deviations, then centred.
+        modulation: Relative amplitude of K(t) = K (1 + modulation sin(2 pi t / period)).
+        modulation_period: Period of the modulation, in time units.
+        dt: Time between stored samples, in time units.
+        substeps: Runge-Kutta steps (order 4) between two samples.
+        steps: Number of stored samples T.
+        burn_in: Time simulated before the first sample, in time units.
+    """
+
+    coupling: float = 1.7
+    frequency_std: float = 1.0
+    frequency_clip: float = 3.0
+    modulation: float = 0.0
+    modulation_period: float = 10.0
+    dt: float = 0.1
+    substeps: int = 5
+    steps: int = 1000
+    burn_in: float = 20.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.coupling >= 0, "kuramoto.coupling", "non-negative", self.coupling)
+        check(self.frequency_std >= 0, "kuramoto.frequency_std", "non-negative", self.frequency_std)
+        check(self.frequency_clip > 0, "kuramoto.frequency_clip", "positive", self.frequency_clip)
+        check(0 <= self.modulation <= 1, "kuramoto.modulation", "in [0, 1]", self.modulation)
+        check(
+            self.modulation_period > 0,
+            "kuramoto.modulation_period",
+            "positive",
+            self.modulation_period,
+        )
+        check(self.dt > 0, "kuramoto.dt", "positive", self.dt)
+        check(self.substeps >= 1, "kuramoto.substeps", "at least 1", self.substeps)
+        check(self.steps >= 2, "kuramoto.steps", "at least 2", self.steps)
+        check(self.burn_in >= 0, "kuramoto.burn_in", "non-negative", self.burn_in)
+
+
+@dataclass
+class PositionalConfig:
+    """Structural features of each node, computed once per graph and cached.
+
+    Args:
+        eigenmaps: Number of Laplacian eigenvectors; 0 for none.
+        walk_embedding: Channels of the factorised random-walk embedding; 0 for none.
+        walk_window: Longest walk, in steps, that the embedding counts.
+        degree: Also give the logarithm of the degree.
+    """
+
+    eigenmaps: int = 16
+    walk_embedding: int = 16
+    walk_window: int = 5
+    degree: bool = True
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.eigenmaps >= 0, "positional.eigenmaps", "non-negative", self.eigenmaps)
+        check(
+            self.walk_embedding >= 0,
+            "positional.walk_embedding",
+            "non-negative",
+            self.walk_embedding,
+        )
+        check(self.walk_window >= 1, "positional.walk_window", "at least 1", self.walk_window)
+        check(self.num_features >= 1, "positional", "at least one feature", self.num_features)
+
+    @property
+    def num_features(self) -> int:
+        """Number of features P of a node."""
+        return self.eigenmaps + self.walk_embedding + int(self.degree)
+
+
+@dataclass
+class SplitConfig:
+    """What is held out. Test nodes are a region of the graph, test times the end of the series.
+
+    Args:
+        test_nodes: Fraction of nodes removed from the training graph for testing.
+        val_nodes: Fraction of nodes removed from the training graph for choosing checkpoints.
+        test_time: Last fraction of the samples, kept for testing.
+        val_time: Fraction of the samples before those, kept for choosing checkpoints. Between
+            two parts lies a gap of window + horizon samples, which no part uses.
+    """
+
+    test_nodes: float = 0.2
+    val_nodes: float = 0.05
+    test_time: float = 0.2
+    val_time: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for key in ("test_nodes", "val_nodes", "test_time", "val_time"):
+            value = getattr(self, key)
+            check(0 < value < 0.9, f"split.{key}", "in (0, 0.9)", value)
+        check(
+            self.test_nodes + self.val_nodes < 0.9,
+            "split.test_nodes + split.val_nodes",
+            "below 0.9",
+            self.test_nodes + self.val_nodes,
+        )
+
+
+@dataclass
+class DataConfig:
+    """Data set, split and sampling.
+
+    Args:
+        name: Name of the data set; it lives in ``root/name``.
+        root: Folder of the data sets.
+        system: ``kuramoto`` generates the data set if it is missing, ``files`` reads ``edges``
+            and ``series``.
+        edges: For ``files``: edge list, .csv, .parquet or .npz.
+        series: For ``files``: node series (nodes x samples), .npy, .parquet or .csv.
+        dt: For ``files``: time between two samples, in your time unit.
+        seed: Seed of graph, frequencies, initial phases and split.
+        graph: Options of the generated graph.
+        kuramoto: Options of the Kuramoto system.
+        positional: Options of the positional features.
+        split: Held-out nodes and times.
+        window: Samples of history given to the model (K).
+        horizon: Samples ahead that the model is trained to forecast directly.
+        nodes_per_graph: Nodes B of a sampled subgraph.
+        graphs_per_batch: Subgraphs per training step.
+        walk_length: Steps of the random walks that draw a subgraph.
+        max_neighbors: Neighbours of a node that its first layer sees; sampled above this.
+        noise: Variance of the multiplicative log-normal noise on inputs and training targets.
+    """
+
+    name: str = "km5k"
+    root: str = "data"
+    system: Literal["kuramoto", "files"] = "kuramoto"
+    edges: str | None = None
+    series: str | None = None
+    dt: float = 1.0
+    seed: int = 0
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    kuramoto: KuramotoConfig = field(default_factory=KuramotoConfig)
+    positional: PositionalConfig = field(default_factory=PositionalConfig)
+    split: SplitConfig = field(default_factory=SplitConfig)
+    window: int = 64
+    horizon: int = 64
+    nodes_per_graph: int = 512
+    graphs_per_batch: int = 1
+    walk_length: int = 16
+    max_neighbors: int = 64
+    noise: float = 4e-4
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(
+            bool(self.name) and "/" not in self.name, "data.name", "a plain folder name", self.name
+        )
+        check(self.dt > 0, "data.dt", "positive", self.dt)
+        check(self.window >= 2, "data.window", "at least 2", self.window)
+        check(self.horizon >= 1, "data.horizon", "at least 1", self.horizon)
+        check(self.nodes_per_graph >= 2, "data.nodes_per_graph", "at least 2", self.nodes_per_graph)
+        check(
+            self.graphs_per_batch >= 1, "data.graphs_per_batch", "at least 1", self.graphs_per_batch
+        )
+        check(self.walk_length >= 1, "data.walk_length", "at least 1", self.walk_length)
+        check(self.max_neighbors >= 1, "data.max_neighbors", "at least 1", self.max_neighbors)
+        check(self.noise >= 0, "data.noise", "non-negative", self.noise)
+        if self.system == "files":
+            for key in ("edges", "series"):
+                value = getattr(self, key)
+                check(bool(value), f"data.{key}", "a file when data.system is 'files'", value)
+
+
+@dataclass
+class EncoderConfig:
+    """Graph encoder of the fine level.
+
+    Args:
+        geometry: ``hyperbolic`` (Poincare ball) or ``euclidean`` (the ablation).
+        width: Channels C.
+        layers: Number of graph layers.
+        curvature: The ball has sectional curvature ``-curvature``; positive.
+    """
+
+    geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
+    width: int = 96
+    layers: int = 2
+    curvature: float = 0.125
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.width >= 1, "encoder.width", "at least 1", self.width)
+        check(self.layers >= 1, "encoder.layers", "at least 1", self.layers)
+        check(self.curvature > 0, "encoder.curvature", "positive", self.curvature)
+
+
+@dataclass
+class PoolConfig:
+    """Learned renormalization: one coarse level per entry of ``sizes``.
+
+    Args:
+        sizes: Supernodes of every coarse level, from fine to coarse; empty for no pooling.
+        width: Channels of the assignment layers.
+        entropy: Weight of the assignment entropy.
+        edge_entropy: Weight of the entropy of the coarse adjacency.
+        link: Weight of the Fermi-Dirac link prediction.
+        link_radius: Radius r of the Fermi-Dirac decoder: squared distance, in units of the
+            squared radius of curvature, at which a link is as likely as not.
+        link_temperature: Temperature t of the Fermi-Dirac decoder, in the same unit.
+    """
+
+    sizes: list[int] = field(default_factory=lambda: [64, 16])
+    width: int = 96
+    entropy: float = 1e-3
+    edge_entropy: float = 1e-3
+    link: float = 1e-2
+    link_radius: float = 4.0
+    link_temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(all(m >= 1 for m in self.sizes), "pool.sizes", "positive", self.sizes)
+        check(
+            all(a > b for a, b in zip(self.sizes, self.sizes[1:], strict=False)),
+            "pool.sizes",
+            "decreasing",
+            self.sizes,
+        )
+        check(self.width >= 1, "pool.width", "at least 1", self.width)
+        check(self.link_temperature > 0, "pool.link_temperature", "positive", self.link_temperature)
+        for key in ("entropy", "edge_entropy", "link"):
+            value = getattr(self, key)
+            check(value >= 0, f"pool.{key}", "non-negative", value)
+
+
+@dataclass
+class OperatorConfig:
+    """Multiscale attention (branch) over the tokens of all levels.
+
+    Args:
+        width: Channels of a token.
+        layers: Transformer blocks.
+        heads: Attention heads; must divide ``width``.
+        num_functions: Gaussian random functions that lift each window value.
+        context: Positional embedding from the graph features of the token.
+        level_embedding: Learned embedding of the level.
+        fine_index: Scale of the learned index embedding on the fine level; 0 turns it off.
+        coarse_index: Scale of the learned index embedding on the coarse levels.
+        dropout: Dropout probability.
+    """
+
+    width: int = 192
+    layers: int = 3
+    heads: int = 8
+    num_functions: int = 32
+    context: bool = True
+    level_embedding: bool = True
+    fine_index: float = 0.25
+    coarse_index: float = 1.0
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.width >= 1, "operator.width", "at least 1", self.width)
+        check(self.layers >= 1, "operator.layers", "at least 1", self.layers)
+        check(
+            self.heads >= 1 and self.width % self.heads == 0,
+            "operator.heads",
+            f"a divisor of operator.width = {self.width}",
+            self.heads,
+        )
+        check(self.num_functions >= 1, "operator.num_functions", "at least 1", self.num_functions)
+        check(0 <= self.dropout < 1, "operator.dropout", "in [0, 1)", self.dropout)
+
+
+@dataclass
+class TrunkConfig:
+    """Trunk: the forecast as a function of time ahead and latent position.
+
+    Args:
+        kind: ``deeponet`` (linear in the branch) or ``nomad`` (nonlinear in the branch).
+        basis: Number of basis functions P.
+        width: Channels of the trunk network.
+        layers: Residual blocks of the trunk network.
+        fourier_features: Random Fourier features of (t, x).
+        fourier_std: Standard deviation of their frequencies, in cycles per horizon.
+    """
+
+    kind: Literal["deeponet", "nomad"] = "deeponet"
+    basis: int = 64
+    width: int = 128
+    layers: int = 2
+    fourier_features: int = 64
+    fourier_std: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for key in ("basis", "width", "layers", "fourier_features"):
+            value = getattr(self, key)
+            check(value >= 1, f"trunk.{key}", "at least 1", value)
+        check(self.fourier_std > 0, "trunk.fourier_std", "positive", self.fourier_std)
+
+
+@dataclass
+class ModelConfig:
+    """ROMA.
+
+    Args:
+        features: Channels of the embedded positional features.
+        encoder: Options of the fine graph encoder.
+        pool: Options of the renormalization.
+        operator: Options of the multiscale attention.
+        trunk: Options of the trunk.
+        base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
+            lags fitted by least squares on the training part, ``persistence`` the last value,
+            ``none`` nothing (as published).
+    """
+
+    features: int = 64
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    pool: PoolConfig = field(default_factory=PoolConfig)
+    operator: OperatorConfig = field(default_factory=OperatorConfig)
+    trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    base: Literal["linear", "persistence", "none"] = "linear"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.features >= 1, "model.features", "at least 1", self.features)
+
+
+@dataclass
+class TrainingConfig:
+    """Optimisation and logging.
+
+    Args:
+        output: Folder of the runs.
+        name: Name of the run; it lives in ``output/name``.
+        seed: Seed of initialisation, sampling and noise.
+        max_steps: Optimiser steps.
+        learning_rate: Peak learning rate of AdamW.
+        weight_decay: Decoupled weight decay.
+        warmup: Fraction of the steps with a rising learning rate.
+        clip: Largest gradient norm.
+        steps_ahead: Times ahead, out of the horizon, that one training step evaluates.
+        coarse_weight: Weight of the data loss of each coarse level.
+        val_interval: Steps between two validations.
+        val_batches: Batches of a validation.
+        log_interval: Steps between two log entries.
+        figures: Write forecast figures to TensorBoard at each validation.
+        workers: Processes that sample batches ahead; 0 samples in the main process.
+        accelerator: Lightning accelerator: ``auto``, ``cpu`` or ``gpu``.
+        precision: Lightning precision, such as ``32-true`` or ``bf16-mixed``.
+        resume: Continue the run in ``output/name`` from its last checkpoint.
+    """
+
+    output: str = "runs"
+    name: str = "roma"
+    seed: int = 0
+    max_steps: int = 4000
+    learning_rate: float = 1e-3
+    weight_decay: float = 5e-3
+    warmup: float = 0.05
+    clip: float = 1.0
+    steps_ahead: int = 8
+    coarse_weight: float = 0.1
+    val_interval: int = 500
+    val_batches: int = 16
+    log_interval: int = 20
+    figures: bool = True
+    workers: int = 1
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: str = "32-true"
+    resume: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for key in ("max_steps", "steps_ahead", "val_interval", "val_batches", "log_interval"):
+            value = getattr(self, key)
+            check(value >= 1, f"training.{key}", "at least 1", value)
+        check(self.learning_rate > 0, "training.learning_rate", "positive", self.learning_rate)
+        check(0 <= self.warmup < 1, "training.warmup", "in [0, 1)", self.warmup)
+        check(self.clip > 0, "training.clip", "positive", self.clip)
+        check(self.workers >= 0, "training.workers", "non-negative", self.workers)
+
+
+@dataclass
+class RunConfig:
+    """A whole run: data, model and training."""
+
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain nested dictionaries, as stored in checkpoints and YAML files."""
+        return asdict(self)

@@ -1,0 +1,128 @@
+"""Everything a run needs of its data, and the batches it trains on."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import lightning as L
+import numpy as np
+from torch.utils.data import DataLoader
+
+from roma_pyg.config import DataConfig, TrainingConfig
+from roma_pyg.data.graph import FloatArray
+from roma_pyg.data.load import load_series
+from roma_pyg.data.positional import positional_features
+from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
+from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.split import Split, make_split
+from roma_pyg.data.windows import WindowStream, seed_worker
+
+REPORTED_STEPS = (1, 4, 16, 64)
+# Offsets of the seeds, so that no two streams of a run share batches.
+TRAIN, VALIDATE, STATISTICS = 0, 1, 2
+
+
+class GraphSeriesData(L.LightningDataModule):
+    """Series, split, positional features and the streams of batches.
+
+    Training batches come from the graph that the training nodes induce and from training times;
+    validation batches from training and validation nodes at validation times. Test nodes and test
+    times are in neither. (Positional features see the whole graph, but no series.)
+
+    Args:
+        data: Data set, split and sampling.
+        training: Seed, steps and workers.
+        series: The series; loaded or generated from ``data`` if None.
+        progress: Show progress while generating.
+    """
+
+    def __init__(
+        self,
+        data: DataConfig,
+        training: TrainingConfig,
+        series: GraphSeries | None = None,
+        *,
+        progress: bool = True,
+    ) -> None:
+        """Load or generate the data."""
+        super().__init__()
+        self.options = data
+        self.training = training
+        self.series = load_series(data, progress=progress) if series is None else series
+        graph = self.series.graph
+        self.split: Split = make_split(
+            graph, self.series.num_steps, data.split, data.window, data.horizon, data.seed
+        )
+        self.position: FloatArray = positional_features(
+            graph, data.positional, Path(data.root) / ".cache"
+        )
+        self.samplers = {
+            part: SubgraphSampler(
+                graph.induced(self.split.visible(part)),
+                data.nodes_per_graph,
+                data.walk_length,
+                data.max_neighbors,
+            )
+            for part in ("train", "val")
+        }
+
+    @property
+    def nodes_per_graph(self) -> int:
+        """Core nodes of a training subgraph: as asked for, or the whole training graph."""
+        return self.samplers["train"].size
+
+    def statistics(self, count: int = 80) -> Iterator[SubgraphBatch]:
+        """Training batches with targets at every step ahead, to fit scales on."""
+        stream = self._stream("train", STATISTICS, steps_ahead=None)
+        return (stream.batch(index) for index in range(count))
+
+    def train_dataloader(self) -> DataLoader[SubgraphBatch]:
+        """Batches from the current step of the trainer on, in an order fixed by the seed."""
+        start = 0 if self.trainer is None else self.trainer.global_step
+        stream = self._stream("train", TRAIN, self.training.steps_ahead, start=start)
+        # Estimated here once, so that workers share it.
+        stream.sampler.importance(np.zeros(1, dtype=np.int64))
+        workers = self.training.workers
+        return DataLoader(
+            stream,
+            batch_size=None,
+            num_workers=workers,
+            prefetch_factor=4 if workers else None,
+            worker_init_fn=seed_worker,
+            # Forked workers share the series and the graph instead of copying them.
+            multiprocessing_context="fork" if workers and sys.platform != "win32" else None,
+        )
+
+    def val_dataloader(self) -> DataLoader[SubgraphBatch]:
+        """The same batches at every validation, with the reported steps ahead among others."""
+        horizon = self.options.horizon
+        ladder = {*REPORTED_STEPS, 2, 8, 12, 24, 32, 48, horizon}
+        steps = sorted(step for step in ladder if step <= horizon)
+        stream = self._stream("val", VALIDATE, steps, stop=self.training.val_batches)
+        return DataLoader(stream, batch_size=None)
+
+    def _stream(
+        self,
+        part: str,
+        purpose: int,
+        steps_ahead: int | list[int] | None,
+        start: int = 0,
+        stop: int | None = None,
+    ) -> WindowStream:
+        return WindowStream(
+            self.series.values,
+            self.position,
+            self.split.visible(part),
+            self.samplers[part],
+            self.split.times[part],
+            window=self.options.window,
+            horizon=self.options.horizon,
+            noise=self.options.noise,
+            steps_ahead=steps_ahead,
+            graphs=self.options.graphs_per_batch,
+            seed=3 * self.training.seed + purpose,
+            start=start,
+            stop=stop,
+        )

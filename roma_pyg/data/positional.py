@@ -1,0 +1,154 @@
+"""Structural features of each node: eigenmaps, walk embedding and degree, cached on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roma_pyg.config import PositionalConfig
+from roma_pyg.data.eigenmaps import laplacian_eigenmaps
+from roma_pyg.data.graph import Graph
+from roma_pyg.data.walk_embedding import walk_embedding
+
+FORMAT = 1
+"""Raised whenever the features of a graph change, so that older caches are not used."""
+
+
+@dataclass(frozen=True, eq=False)
+class PositionalFeatures:
+    """Features and how good they are.
+
+    Attributes:
+        values: Shape ``(N, P)``, float32, in [0, 1].
+        eigenvalues: Eigenvalue of each Laplacian eigenvector, shape ``(eigenmaps,)``.
+        residual: Largest ``|L v - lambda v|`` of the eigenvectors.
+    """
+
+    values: NDArray[np.float32]
+    eigenvalues: NDArray[np.float64]
+    residual: float
+
+
+def positional_features(
+    graph: Graph, config: PositionalConfig, cache: Path | None
+) -> NDArray[np.float32]:
+    """Return the features of :func:`compute_positional`, shape ``(N, P)``, float32, in [0, 1].
+
+    Example:
+        >>> path = Graph.from_edges(np.array([0, 1]), np.array([1, 2]), 3)
+        >>> positional_features(path, PositionalConfig(eigenmaps=1, walk_embedding=0), None)
+        array([[1. , 0. ],
+               [0.5, 1. ],
+               [0. , 0. ]], dtype=float32)
+    """
+    return compute_positional(graph, config, cache).values
+
+
+def compute_positional(
+    graph: Graph, config: PositionalConfig, cache: Path | None
+) -> PositionalFeatures:
+    """Compute, or read from the cache, the positional features of a graph.
+
+    The columns are ``eigenmaps`` Laplacian eigenvectors (ascending eigenvalue), then
+    ``walk_embedding`` channels, then ``log(1 + degree)``; each is scaled to [0, 1] over the
+    nodes, and 0.5 where it is constant.
+
+    Args:
+        graph: The graph with N nodes.
+        config: Which features.
+        cache: Folder of cached features, made if missing; None computes them every time. The
+            file name depends on ``graph.checksum`` and on the configuration.
+
+    Returns:
+        The features and the residual of the eigenvectors. Memory O(E + N P).
+
+    Warns:
+        UserWarning: If a cached file is damaged; it is then replaced.
+    """
+    if cache is None:
+        return _compute(graph, config)
+    identity = {"format": FORMAT, "graph": graph.checksum, "config": asdict(config)}
+    text = json.dumps(identity, sort_keys=True)
+    name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
+    path = Path(cache) / f"positional-{name}.npz"
+    if path.exists():
+        try:
+            return _load(path, text, graph, config)
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            warnings.warn(
+                f"{path}: Expected cached positional features (damaged: {error}). They are "
+                "computed again.",
+                stacklevel=2,
+            )
+    features = _compute(graph, config)
+    _save(path, text, features)
+    return features
+
+
+def scale_to_unit(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
+    """Scale each column to [0, 1]; constant columns, also but for rounding, become 0.5.
+
+    Example:
+        >>> scale_to_unit(np.array([[2.0, 7.0], [4.0, 7.0], [3.0, 7.0]]))
+        array([[0. , 0.5],
+               [1. , 0.5],
+               [0.5, 0.5]], dtype=float32)
+    """
+    low, high = features.min(axis=0), features.max(axis=0)
+    span = high - low
+    constant = span <= 1e-9 * np.maximum(np.abs(low), np.abs(high)) + 1e-14
+    unit = (features - low) / np.where(constant, 1.0, span)
+    return np.where(constant, 0.5, unit).clip(0, 1).astype(np.float32)
+
+
+def _compute(graph: Graph, config: PositionalConfig) -> PositionalFeatures:
+    eigenmaps = laplacian_eigenmaps(graph, config.eigenmaps)
+    parts = [eigenmaps.vectors]
+    if config.walk_embedding:
+        parts.append(walk_embedding(graph, config.walk_embedding, config.walk_window))
+    if config.degree:
+        parts.append(np.log1p(graph.degree)[:, None])
+    # One part at a time: float64 copies of all of them would double the memory.
+    values = np.concatenate([scale_to_unit(part) for part in parts], axis=1)
+    return PositionalFeatures(values, eigenmaps.values, eigenmaps.residual)
+
+
+def _load(path: Path, identity: str, graph: Graph, config: PositionalConfig) -> PositionalFeatures:
+    with np.load(path, allow_pickle=False) as archive:
+        if str(archive["identity"]) != identity:
+            raise ValueError("it belongs to another graph or configuration")
+        values, eigenvalues = archive["values"], archive["eigenvalues"]
+        residual = float(archive["residual"])
+    channels = config.eigenmaps + config.walk_embedding + config.degree
+    if values.shape != (graph.num_nodes, channels) or values.dtype != np.float32:
+        raise ValueError(f"shape {values.shape} and type {values.dtype} are wrong")
+    return PositionalFeatures(values, eigenvalues, residual)
+
+
+def _save(path: Path, identity: str, features: PositionalFeatures) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
+    temporary = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            np.savez(
+                stream,
+                values=features.values,
+                eigenvalues=features.eigenvalues,
+                residual=np.float64(features.residual),
+                identity=np.array(identity),
+            )
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

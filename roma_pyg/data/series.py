@@ -1,0 +1,85 @@
+"""A graph with one time series per node: the input of everything else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from roma_pyg.data.graph import Graph
+
+
+@dataclass(frozen=True, eq=False)
+class GraphSeries:
+    """Node series on a graph.
+
+    Attributes:
+        graph: The graph with N nodes.
+        values: Observable of every node at every sample, shape ``(N, T)``, float32, node-major so
+            that a window of one node is contiguous. May be a read-only memory map.
+        dt: Time between samples, in the time unit of the system.
+        name: Short name used in paths, tables and plots.
+        extras: Further arrays of the system by name, such as ``omega`` or ``angle`` ``(N,)``.
+        metadata: How the data came to be: parameters, seed, version, checksums.
+    """
+
+    graph: Graph
+    values: NDArray[np.float32]
+    dt: float = 1.0
+    name: str = "series"
+    extras: dict[str, NDArray[Any]] = field(default_factory=dict)
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Check that the series fit the graph.
+
+        Raises:
+            ValueError: If the shapes disagree or ``dt`` is not positive.
+        """
+        if self.values.ndim != 2 or self.values.shape[0] != self.graph.num_nodes:
+            raise ValueError(
+                f"Expected 'values' of shape (N, T) with N = {self.graph.num_nodes} nodes "
+                f"(got {tuple(self.values.shape)})."
+            )
+        if not self.dt > 0:
+            raise ValueError(f"Expected 'dt' to be positive (got {self.dt}).")
+
+    @classmethod
+    def from_arrays(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401
+        """Make a series from edge index and values: `roma_pyg.data.convert.from_arrays`."""
+        from roma_pyg.data.convert import from_arrays
+
+        return from_arrays(*args, **kwargs)
+
+    @classmethod
+    def from_pyg(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401
+        """Make a series from a PyG ``Data``: `roma_pyg.data.convert.from_pyg`."""
+        from roma_pyg.data.convert import from_pyg
+
+        return from_pyg(*args, **kwargs)
+
+    @classmethod
+    def from_networkx(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401
+        """Make a series from a networkx graph: `roma_pyg.data.convert.from_networkx`."""
+        from roma_pyg.data.convert import from_networkx
+
+        return from_networkx(*args, **kwargs)
+
+    @classmethod
+    def from_scipy(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401
+        """Make a series from a scipy sparse matrix: `roma_pyg.data.convert.from_scipy`."""
+        from roma_pyg.data.convert import from_scipy
+
+        return from_scipy(*args, **kwargs)
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes N."""
+        return self.graph.num_nodes
+
+    @property
+    def num_steps(self) -> int:
+        """Number of samples T."""
+        return self.values.shape[1]

@@ -1,0 +1,207 @@
+"""Node series from .npy, .parquet and .csv files; rows are nodes, columns are samples."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from roma_pyg.data.csv_table import CsvTable, check_unique, open_table, read_cells
+from roma_pyg.data.validate import BLOCK, Series
+
+LABEL = ("node", "id", "node_id")
+
+
+def read_series(path: Path) -> Series:
+    """Read node series; values are checked later.
+
+    A ``.npy`` file is mapped, not read. A ``.parquet`` file is read in row batches into one
+    array, a ``.csv`` file in chunks; memory O(N T).
+
+    Args:
+        path: ``.npy`` (N, T), ``.parquet`` or ``.csv`` file. A column ``node``, ``id`` or
+            ``node_id`` holds node labels, integers in any order or text.
+
+    Returns:
+        The series with its labels, if there are any.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        TypeError: If a column has no usable type.
+        ValueError: If the file cannot be understood; the message says where and why.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"{path}: Expected a file with series (there is none).")
+    readers = {".npy": _read_npy, ".parquet": _read_parquet, ".csv": _read_csv}
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise ValueError(
+            f"{path}: Expected series as .npy, .parquet or .csv (got {path.suffix!r})."
+        )
+    return reader(path)
+
+
+def _read_npy(path: Path) -> Series:
+    try:
+        values = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, OSError) as error:
+        raise ValueError(
+            f"{path}: Expected a .npy file with a non-empty array of numbers ({error}). Object "
+            "arrays are refused, as reading them can run code."
+        ) from None
+    if not isinstance(values, np.ndarray):
+        raise ValueError(f"{path}: Expected a single array (got an archive; save it as .npy).")
+    return Series(values, str(path), lambda row, column: f"row {row} (node), column {column}")
+
+
+def _read_csv(path: Path) -> Series:
+    table = open_table(path, _is_header)
+    label = _label_column(table.header) if table.header else None
+    columns = [i for i in range(table.num_columns) if i != label]
+    if not columns:
+        raise ValueError(f"{path}: Expected columns with samples (got labels only).")
+    labels = None
+    if label is not None:
+        labels = _labels(read_cells(table, [label], "text")[:, 0], path)
+    values = read_cells(table, columns, "float")
+    return Series(values, str(path), _CsvPlace(table, columns, labels), labels)
+
+
+class _CsvPlace:
+    """Words for the place of a value: cell of the file and, if nodes have names, the node."""
+
+    def __init__(
+        self, table: CsvTable, columns: Sequence[int], labels: NDArray[Any] | None
+    ) -> None:
+        self.table = table
+        self.columns = columns
+        self.labels = labels
+
+    def __call__(self, row: int, column: int) -> str:
+        node = "" if self.labels is None else f", node {self.labels[row].item()!r}"
+        return self.table.place(row, self.columns[column]) + node
+
+
+def _is_header(cells: list[str]) -> bool:
+    """Column names: something is not a number, or the cells are just 0, 1, ..., as pandas writes.
+
+    An empty first cell above such numbers is the unnamed index of pandas; elsewhere an empty
+    cell is a missing value.
+    """
+    counts = [str(i) for i in range(len(cells))]
+    if len(cells) > 2 and (cells == counts or cells == ["", *counts[:-1]]):
+        return True
+    return any(cell and not _is_number(cell) for cell in cells)
+
+
+def _is_number(cell: str) -> bool:
+    try:
+        float(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def _label_column(names: Sequence[str]) -> int | None:
+    """Column with node labels: by name, or the unnamed or stored index of pandas."""
+    hits = [i for i, name in enumerate(names) if name.lower() in LABEL]
+    if hits:
+        return hits[0]
+    stored = [i for i, name in enumerate(names) if name.startswith("__index_level_")]
+    if stored:
+        return stored[0]
+    return 0 if names[0] == "" else None
+
+
+def _labels(cells: NDArray[Any], path: Path) -> NDArray[Any]:
+    """Integer labels where all are integers, else text; each must occur once.
+
+    Raises:
+        ValueError: If a label occurs twice; the message names both rows.
+    """
+    labels = cells
+    if cells.dtype.kind == "U":
+        labels = _as_integers(cells)
+    order = np.argsort(labels, kind="stable")
+    twice = np.flatnonzero(labels[order][1:] == labels[order][:-1])
+    if twice.size:
+        first, second = (int(order[twice[0] + i]) for i in (0, 1))
+        raise ValueError(
+            f"{path}: row {second}: Expected every node once (got label "
+            f"{labels[second].item()!r} in rows {first} and {second}, counting from 0)."
+        )
+    return labels
+
+
+def _as_integers(cells: NDArray[Any]) -> NDArray[Any]:
+    """Integers where every label is one, also written as ``3.0``; else the text as it is."""
+    try:
+        return cells.astype(np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        numbers = cells.astype(np.float64)
+    except ValueError:
+        return cells
+    exact = (numbers == np.floor(numbers)) & (np.abs(numbers) <= 2**53)
+    return numbers.astype(np.int64) if exact.all() else cells
+
+
+def _read_parquet(path: Path) -> Series:
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: Expected a parquet file ({error}).") from None
+    with file:
+        names = list(file.schema_arrow.names)
+        check_unique(names, path)
+        label = _label_column(names) if names else None
+        columns = [i for i in range(len(names)) if i != label]
+        rows = file.metadata.num_rows
+        if not rows or not columns:
+            raise ValueError(
+                f"{path}: Expected at least one node and one sample (got {rows} rows and "
+                f"{len(columns)} columns of samples: it is empty)."
+            )
+        kinds = [file.schema_arrow.field(i).type for i in columns]
+        _check_types(kinds, [names[i] for i in columns], path)
+        single = all(pa.types.is_float32(k) or pa.types.is_float16(k) for k in kinds)
+        values = np.empty((rows, len(columns)), dtype=np.float32 if single else np.float64)
+        labels: list[NDArray[Any]] = []
+        start = 0
+        for batch in file.iter_batches(batch_size=max(1, BLOCK // len(names))):
+            stop = start + batch.num_rows
+            for j, i in enumerate(columns):
+                values[start:stop, j] = batch.column(i).to_numpy(zero_copy_only=False)
+            if label is not None:
+                labels.append(_label_cells(batch.column(label), start, names[label], path))
+            start = stop
+
+    def place(row: int, column: int) -> str:
+        return f"row {row}, column {columns[column]} ({names[columns[column]]!r})"
+
+    joined = _labels(np.concatenate(labels), path) if labels else None
+    return Series(values, str(path), place, joined)
+
+
+def _check_types(kinds: Sequence[Any], names: Sequence[str], path: Path) -> None:
+    for kind, name in zip(kinds, names, strict=True):
+        if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            raise TypeError(
+                f"{path}: column {name!r}: Expected numbers (got type {kind}: not numeric)."
+            )
+
+
+def _label_cells(column: Any, start: int, name: str, path: Path) -> NDArray[Any]:  # noqa: ANN401
+    if column.null_count:
+        row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        raise ValueError(f"{path}: row {row}, column {name!r}: Expected a node label (got none).")
+    if pa.types.is_integer(column.type):
+        return np.asarray(column.to_numpy(), dtype=np.int64)
+    cells = [str(cell).strip() for cell in column.to_pylist()]
+    return np.array(cells, dtype=np.str_)

@@ -1,0 +1,122 @@
+"""Held-out nodes and held-out time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import networkit as nk
+import numpy as np
+
+from roma_pyg.config import SplitConfig
+from roma_pyg.data.graph import Graph, IntArray
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which nodes and which times belong to training, validation and testing.
+
+    Attributes:
+        nodes: Ascending node indices by part; together they are all nodes.
+        times: Valid forecast times ``t`` by part: the history is ``values[:, t - K:t]`` and the
+            target ``values[:, t:t + horizon]``. Samples of two parts never overlap.
+    """
+
+    nodes: dict[str, IntArray]
+    times: dict[str, range]
+
+    def visible(self, part: str) -> IntArray:
+        """Nodes that exist while working on ``part``.
+
+        Training sees the training nodes only, validation also its own, testing the whole graph.
+        """
+        parts = PARTS[: PARTS.index(part) + 1]
+        return np.sort(np.concatenate([self.nodes[name] for name in parts]))
+
+
+def make_split(
+    graph: Graph, num_steps: int, config: SplitConfig, window: int, horizon: int, seed: int = 0
+) -> Split:
+    """Split nodes by regions of the graph and samples by time.
+
+    Held-out nodes are whole communities (Louvain method of networkit), drawn at random until the
+    wanted number is reached, so that a region is removed from the training graph rather than
+    single nodes. Time is cut into train | gap | val | gap | test with gaps of
+    ``window + horizon`` samples, which are taken from the training part.
+
+    Args:
+        graph: The graph, N nodes.
+        num_steps: Number of samples T.
+        config: Fractions that are held out.
+        window: History length K, in samples.
+        horizon: Forecast length, in samples.
+        seed: Seed of the regions.
+
+    Raises:
+        ValueError: If the graph or the series is too small to give every part something.
+    """
+    return Split(
+        nodes=_split_nodes(graph, config, seed),
+        times=_split_times(num_steps, config, window, horizon),
+    )
+
+
+def _split_nodes(graph: Graph, config: SplitConfig, seed: int) -> dict[str, IntArray]:
+    count = graph.num_nodes
+    test, val = round(config.test_nodes * count), round(config.val_nodes * count)
+    if min(test, val, count - test - val) < 1:
+        raise ValueError(
+            f"Expected enough nodes for every part of the split (got {count} nodes, of which "
+            f"{test} test and {val} validation): raise split.test_nodes or split.val_nodes."
+        )
+    rng = np.random.default_rng([seed, 0x5B117])
+    community = communities(graph, seed)
+    order = np.argsort(rng.permutation(community.max() + 1)[community], kind="stable")
+    pieces = {
+        "test": order[:test],
+        "val": order[test : test + val],
+        "train": order[test + val :],
+    }
+    return {part: np.sort(pieces[part]) for part in PARTS}
+
+
+def communities(graph: Graph, seed: int = 0) -> IntArray:
+    """Community of every node by the parallel Louvain method, shape ``(N,)``, labels 0, 1, ...
+
+    Deterministic by seed: it runs on one thread.
+    """
+    threads = nk.getMaxNumberOfThreads()
+    nk.setNumberOfThreads(1)
+    nk.setSeed(seed, False)
+    try:
+        rows = np.repeat(np.arange(graph.num_nodes), graph.degree)
+        once = rows < graph.col
+        edges = (rows[once].astype(np.uint64), graph.col[once].astype(np.uint64))
+        network = nk.GraphFromCoo(edges, n=graph.num_nodes)
+        method = nk.community.PLM(network, refine=False)
+        method.run()
+        labels = np.asarray(method.getPartition().getVector(), dtype=np.int64)
+    finally:
+        nk.setNumberOfThreads(threads)
+    return np.unique(labels, return_inverse=True)[1].astype(np.int64)
+
+
+def _split_times(
+    num_steps: int, config: SplitConfig, window: int, horizon: int
+) -> dict[str, range]:
+    gap = window + horizon
+    test = num_steps - round(num_steps * config.test_time)
+    val = test - gap - round(num_steps * config.val_time)
+    bounds = {"train": (0, val - gap), "val": (val, test - gap), "test": (test, num_steps)}
+    times = {part: range(a + window, b - horizon + 1) for part, (a, b) in bounds.items()}
+    short = [part for part in PARTS if len(times[part]) == 0]
+    if short:
+        train_time = 1 - config.test_time - config.val_time
+        need = max(3 * gap / train_time, gap / config.val_time, gap / config.test_time)
+        raise ValueError(
+            f"Expected at least {int(np.ceil(need)) + 1} samples for window {window} and horizon "
+            f"{horizon} with these split fractions (got {num_steps}; nothing is left for "
+            f"{', '.join(short)}). Shorten data.window or data.horizon, or change data.split."
+        )
+    return times

@@ -1,0 +1,103 @@
+"""The simple forecast that the network corrects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+
+class BaseForecast(nn.Module):
+    r"""Linear forecast from own and neighbour lags, with the scale of what it leaves unexplained.
+
+    .. math:: \bar y(t + q) = W_q [w, A w, 1], \qquad \sigma_q^2 = E (y - \bar y)^2
+
+    The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
+    order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
+    the forecast is linear in the window, it commutes with coarse graining.
+
+    Args:
+        window: History length K, in samples.
+        horizon: Number of steps ahead.
+        kind: ``linear`` (fitted by :meth:`fit`), ``persistence`` (the last value) or ``none``
+            (zero, with scale one: the published model).
+    """
+
+    weight: Tensor
+    scale: Tensor
+    reference: Tensor
+
+    def __init__(self, window: int, horizon: int, kind: str = "linear") -> None:
+        """Start from persistence, or from zero for ``none``."""
+        super().__init__()
+        if kind not in ("linear", "persistence", "none"):
+            raise ValueError(
+                f"Expected 'kind' to be 'linear', 'persistence' or 'none' (got {kind!r})."
+            )
+        self.kind = kind
+        self.window = window
+        weight = torch.zeros(horizon, 2 * window + 1)
+        if kind != "none":
+            weight[:, window - 1] = 1.0
+        self.register_buffer("weight", weight)
+        self.register_buffer("scale", torch.ones(horizon))
+        self.register_buffer("reference", torch.ones(horizon))
+
+    @torch.no_grad()
+    def fit(self, samples: Iterable[tuple[Tensor, Tensor, Tensor]], penalty: float = 1e-6) -> None:
+        """Fit weights and scales by least squares on training samples.
+
+        Also sets ``reference``, the mean sMSPE of the forecast (of persistence for ``none``) at
+        each step ahead, which the loss uses to weigh near against far.
+
+        Args:
+            samples: Lags ``[own, neighbour]`` of shape ``(n, 2 K)``, targets ``(n, horizon)``,
+                noisy as in training, and the weight of each row, ``(n,)``.
+            penalty: Ridge penalty as a fraction of the mean variance of a lag.
+
+        Raises:
+            ValueError: If there are no samples.
+        """
+        samples = list(samples)
+        if not samples:
+            raise ValueError("Expected at least one training sample to fit the base forecast.")
+        lags, target, weight = (torch.cat(parts) for parts in zip(*samples, strict=True))
+        weight = weight / weight.sum()
+        if self.kind == "linear":
+            self.weight.copy_(_ridge(lags, target, weight, penalty))
+        forecast = self(lags, torch.arange(1, len(self.scale) + 1))
+        if self.kind == "none":
+            forecast = lags[:, self.window - 1 : self.window].expand_as(target)
+        error = target - forecast
+        if self.kind != "none":
+            self.scale.copy_((weight @ error.square()).sqrt().clamp_min(1e-6))
+        relative = error / (target.abs() + forecast.abs() + 1e-4)
+        self.reference.copy_((weight @ relative.square()).clamp_min(1e-8))
+
+    def forward(self, lags: Tensor, steps: Tensor, mass: float = 1.0) -> Tensor:
+        """Forecast.
+
+        Args:
+            lags: Own and neighbour lags, shape ``(..., 2 K)``.
+            steps: Steps ahead, shape ``(Q,)``.
+            mass: What a constant series of one is on this level; the intercept grows with it.
+
+        Returns:
+            Forecast, shape ``(..., Q)``.
+        """
+        rows = steps - 1
+        return nn.functional.linear(lags, self.weight[rows, :-1], self.weight[rows, -1] * mass)
+
+
+def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
+    """Weighted least squares with intercept in float64, shape ``(horizon, 2 K + 1)``."""
+    share = weight.double()
+    x, y = lags.double(), target.double()
+    center, level = share @ x, share @ y
+    x, y = x - center, y - level
+    gram = x.T @ (share[:, None] * x)
+    gram.diagonal().add_(penalty * gram.diagonal().mean() + 1e-12)
+    slope = torch.linalg.solve(gram, x.T @ (share[:, None] * y)).T
+    intercept = level - slope @ center
+    return torch.cat([slope, intercept[:, None]], dim=1).to(lags.dtype)

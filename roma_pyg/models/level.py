@@ -1,0 +1,157 @@
+"""One level of the hierarchy, and the layer that makes the next one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from roma_pyg.config import EncoderConfig, PoolConfig
+from roma_pyg.nn.hyperbolic import HyperbolicConv
+from roma_pyg.nn.pool import (
+    Select,
+    assign,
+    assignment_entropy,
+    coarse_adjacency,
+    coarsen_dense,
+    dense_to_edges,
+    edge_entropy,
+    link_loss,
+    pool,
+    sample_negatives,
+)
+from roma_pyg.nn.segment import row_offsets
+
+
+@dataclass
+class Level:
+    """State of one level for G graphs of n nodes each.
+
+    Attributes:
+        points: Features as points of the space, shape ``(G n, C)``.
+        features: The same features as tangent vectors, shape ``(G, n, C)``.
+        lags: Own and neighbour windows of the level's observable, shape ``(G, n, 2 K)``.
+        edge_index: Senders and ascending receivers in ``[0, G n)``, shape ``(2, e)``.
+        edge_weight: Couplings, shape ``(e,)``.
+        mass: What a constant observable of one is on this level: 1, then ``n / m``, ...
+        adjacency: Dense couplings of a coarse level, shape ``(G, n, n)``; None on the fine level.
+        assignment: S that made this level, shape ``(G, n_finer, n)``; None on the fine level.
+    """
+
+    points: Tensor
+    features: Tensor
+    lags: Tensor
+    edge_index: Tensor
+    edge_weight: Tensor
+    mass: float = 1.0
+    adjacency: Tensor | None = None
+    assignment: Tensor | None = None
+
+    @property
+    def num_graphs(self) -> int:
+        """Number of graphs G."""
+        return self.features.shape[0]
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes n of each graph."""
+        return self.features.shape[1]
+
+
+class Renormalization(nn.Module):
+    r"""Learned coarse graining of one level into the next.
+
+    Two graph layers read the level: one embeds it (Z), one assigns its nodes to m supernodes (S,
+    whose columns are distributions over nodes). Then
+
+    .. math:: Z' = S^T Z\, n / m, \quad u' = S^T u\, n / m, \quad A' = S^T A S.
+
+    The pooled features are normalised before they become points, since the factor n / m would
+    otherwise carry them to the edge of the ball.
+
+    Args:
+        supernodes: Number of supernodes m.
+        encoder: Width and space of the features.
+        config: Width of the assignment layer and shape of the link decoder.
+    """
+
+    def __init__(self, supernodes: int, encoder: EncoderConfig, config: PoolConfig) -> None:
+        """Create the layers."""
+        super().__init__()
+        self.config = config
+        hyperbolic = encoder.geometry == "hyperbolic"
+        self.curvature = encoder.curvature if hyperbolic else 0.0
+        # Squared distances in units that do not depend on the width.
+        self.unit = 1 / encoder.curvature if hyperbolic else float(encoder.width)
+        self.embed = HyperbolicConv(
+            encoder.width, encoder.width, encoder.curvature, encoder.geometry
+        )
+        self.select = Select(
+            encoder.width, supernodes, encoder.curvature, encoder.geometry, config.width
+        )
+        self.norm = nn.LayerNorm(encoder.width)
+
+    def read(self, level: Level) -> tuple[Tensor, Tensor]:
+        """Embed the nodes and score them for every supernode.
+
+        Returns:
+            Points Z of shape ``(G n, C)`` and logits of shape ``(G, n, m)``.
+        """
+        count = level.num_graphs * level.num_nodes
+        rowptr = row_offsets(level.edge_index[1], count)
+        embedded = self.embed(level.points, level.edge_index, count, rowptr)
+        logits = self.select.scores(level.points, level.edge_index, level.num_graphs, rowptr=rowptr)
+        return embedded, logits
+
+    def coarsen(self, level: Level, embedded: Tensor, assignment: Tensor) -> Level:
+        """Make the coarse level from embedded points and an assignment."""
+        space = self.embed.space
+        graphs, n, m = assignment.shape
+        tangent = space.to_tangent(embedded).view(graphs, n, -1)
+        features = self.norm(pool(assignment, tangent))
+        if level.adjacency is None:
+            adjacency = coarse_adjacency(assignment, level.edge_index, level.edge_weight, n)
+        else:
+            adjacency = coarsen_dense(assignment, level.adjacency)
+        edges = dense_to_edges(adjacency)
+        points = space.from_tangent(features)
+        return Level(
+            points=points.flatten(0, 1),
+            features=features,
+            lags=pool(assignment, level.lags),
+            edge_index=edges.edge_index,
+            edge_weight=edges.edge_weight,
+            mass=level.mass * n / m,
+            adjacency=adjacency,
+            assignment=assignment,
+        )
+
+    def penalties(self, level: Level, embedded: Tensor, coarse: Level) -> dict[str, Tensor]:
+        """Regularisers by name: ``entropy``, ``edge_entropy`` and ``link``, unweighted."""
+        assert coarse.assignment is not None and coarse.adjacency is not None
+        negatives = sample_negatives(level.edge_index, level.num_nodes, level.num_graphs)
+        return {
+            "entropy": assignment_entropy(coarse.assignment),
+            "edge_entropy": edge_entropy(coarse.adjacency),
+            "link": link_loss(
+                embedded,
+                level.edge_index,
+                negatives,
+                self.curvature,
+                self.config.link_radius,
+                self.config.link_temperature,
+                divisor=self.unit,
+            ),
+        }
+
+    def forward(self, level: Level) -> tuple[Level, Tensor]:
+        """Coarse-grain a level; returns the next level and the embedded points of this one."""
+        embedded, logits = self.read(level)
+        return self.coarsen(level, embedded, assign(logits)), embedded
+
+
+def core_edges(edge_index: Tensor, edge_weight: Tensor, num_core: int) -> tuple[Tensor, Tensor]:
+    """Keep the edges whose sender is a core node."""
+    inside = torch.nonzero(edge_index[0] < num_core).squeeze(-1)
+    return edge_index[:, inside], edge_weight[inside]

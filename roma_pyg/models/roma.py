@@ -1,0 +1,255 @@
+"""ROMA: renormalized operators with multiscale attention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from roma_pyg.config import DataConfig, ModelConfig
+from roma_pyg.data.sampling import SubgraphBatch
+from roma_pyg.models.base import BaseForecast
+from roma_pyg.models.level import Level, Renormalization, core_edges
+from roma_pyg.models.output import LevelForecast, RomaOutput
+from roma_pyg.models.tokens import TokenEmbedding
+from roma_pyg.nn.attention import AttentionBlock
+from roma_pyg.nn.hyperbolic import HyperbolicConv
+from roma_pyg.nn.pool import pool
+from roma_pyg.nn.segment import row_offsets, weighted_mean
+from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
+
+if TYPE_CHECKING:
+    from roma_pyg.data.series import GraphSeries
+    from roma_pyg.models.hierarchy import Hierarchy
+
+
+class Roma(nn.Module):
+    """Forecasts a node series on every level of a learned hierarchy (arXiv:2502.15913).
+
+    Graph layers encode the recent history of each node and its neighbours (``encoder``), learned
+    pooling makes the coarse levels (``renormalizations``), one transformer couples the tokens of
+    all levels (``blocks``), and an operator network (``operator``) turns each token into a
+    function of the time ahead. It is added to a simple base forecast (``base``) along a fixed
+    direction e of the latent space, and the observable is the length of the sum::
+
+        u(t) = base(t) e + sigma(t) operator(t, token)   in R^3,     y(t) = |u(t)|
+
+    For B nodes, e edges, M supernodes, C channels and Q steps ahead, a forward pass takes
+    O(e C + (B + M) C^2 + (B + M)^2 C + Q (B + M) C) per subgraph and never touches the whole graph.
+
+    Args:
+        config: Sizes and kinds of the parts.
+        data: Window, horizon and positional features that the model is made for.
+    """
+
+    mean: Tensor
+    std: Tensor
+    direction: Tensor
+
+    def __init__(self, config: ModelConfig, data: DataConfig) -> None:
+        """Create the parameters from torch's current random state."""
+        super().__init__()
+        self.config = config
+        self.data = data
+        encoder, operator, trunk = config.encoder, config.operator, config.trunk
+        self.embed_position = nn.Linear(data.positional.num_features, config.features)
+        widths = [data.window + config.features] + [encoder.width] * encoder.layers
+        self.encoder = nn.ModuleList(
+            HyperbolicConv(a, b, encoder.curvature, encoder.geometry)
+            for a, b in zip(widths[:-1], widths[1:], strict=True)
+        )
+        self.renormalizations = nn.ModuleList(
+            Renormalization(size, encoder, config.pool) for size in config.pool.sizes
+        )
+        self.tokens = TokenEmbedding(
+            data.window, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
+        )
+        self.blocks = nn.ModuleList(
+            AttentionBlock(operator.width, operator.heads, operator.dropout)
+            for _ in range(operator.layers)
+        )
+        self.norm = nn.LayerNorm(operator.width)
+        operators = {"deeponet": DeepONet, "nomad": Nomad}
+        self.operator = operators[trunk.kind](
+            operator.width,
+            encoder.width,
+            trunk.basis,
+            trunk.width,
+            trunk.layers,
+            FourierFeatures(trunk.fourier_features, trunk.fourier_std),
+        )
+        self.base = BaseForecast(data.window, data.horizon, config.base)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
+        self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
+
+    @property
+    def num_parameters(self) -> int:
+        """Number of trained numbers."""
+        return sum(parameter.numel() for parameter in self.parameters())
+
+    @torch.no_grad()
+    def fit_statistics(self, batches: Iterable[SubgraphBatch]) -> None:
+        """Fit scales and base forecast on training batches; done once before training.
+
+        Args:
+            batches: Training batches whose targets hold all steps ahead, in order.
+        """
+        samples = []
+        for batch in batches:
+            if batch.target is None or batch.target.shape[1] != self.data.horizon:
+                raise ValueError("Expected batches with targets for every step ahead.")
+            weight = torch.ones(batch.num_core) if batch.importance is None else batch.importance
+            samples.append((self._lags(batch), batch.target, weight))
+        own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
+        self.mean.copy_(own.mean())
+        self.std.copy_(own.std().clamp_min(1e-6))
+        self.tokens.lifting.standardize(own[: 1 << 14])
+        self.base.fit(samples)
+
+    def forward(self, batch: SubgraphBatch) -> RomaOutput:
+        """Forecast a batch on all levels.
+
+        Args:
+            batch: Subgraphs with windows; targets may be missing.
+
+        Returns:
+            Forecasts and, where given, coarse-grained targets per level, and the penalties.
+        """
+        levels, penalties = self.hierarchy(self.encode(batch))
+        tokens = self.attend(levels)
+        sizes = [level.num_nodes for level in levels]
+        outputs: list[LevelForecast] = []
+        target = None
+        if batch.target is not None:
+            target = batch.target.view(batch.num_graphs, -1, batch.target.shape[1])
+        for level, branch in zip(levels, tokens.split(sizes, dim=1), strict=True):
+            if level.assignment is not None and target is not None:
+                target = pool(level.assignment, target)
+            prediction = self.decode(level, branch, batch.steps)
+            outputs.append(LevelForecast(prediction, target, level.assignment))
+        if batch.importance is not None:
+            outputs[0].importance = batch.importance.view(batch.num_graphs, -1)
+        return RomaOutput(outputs, penalties)
+
+    def forecast(
+        self, series: GraphSeries, horizon: int | None = None, stride: int | None = None
+    ) -> NDArray[np.float32]:
+        """Continue a series beyond its last sample.
+
+        Up to the trained horizon the forecast is direct; beyond it, the window is shifted by
+        ``stride`` forecast samples and the model applied again. For several forecasts on one graph
+        make a `RomaForecaster` once: it keeps the positional features.
+
+        Args:
+            series: At least K samples of every node; the graph may be another than in training.
+            horizon: Number of samples to forecast; the trained horizon if None.
+            stride: Samples kept per application beyond the trained horizon; all of them if None.
+
+        Returns:
+            Forecast, shape ``(N, horizon)``, in units of the observable.
+
+        Raises:
+            ValueError: If the series is shorter than the window.
+        """
+        from roma_pyg.models.forecast import RomaForecaster
+        from roma_pyg.models.rollout import rollout
+
+        horizon = self.data.horizon if horizon is None else horizon
+        stride = min(self.data.horizon, horizon) if stride is None else stride
+        forecaster = RomaForecaster.for_series(self, series)
+        return rollout(forecaster, self._last_window(series), series.graph, horizon, stride)
+
+    def supernodes(self, series: GraphSeries) -> Hierarchy:
+        """Coarse-grain a series: the learned supernodes of every level at its end.
+
+        Args:
+            series: At least K samples of every node.
+
+        Returns:
+            Assignment matrices and coarse couplings; ``.labels(level)`` gives the supernode of
+            each node.
+
+        Raises:
+            ValueError: If the series is shorter than the window.
+        """
+        from roma_pyg.models.forecast import RomaForecaster
+
+        return RomaForecaster.for_series(self, series).hierarchy(self._last_window(series))
+
+    def _last_window(self, series: GraphSeries) -> NDArray[np.float32]:
+        if series.num_steps < self.data.window:
+            raise ValueError(
+                f"Expected at least {self.data.window} samples, the window of the model (got "
+                f"{series.num_steps})."
+            )
+        return np.asarray(series.values[:, -self.data.window :], dtype=np.float32)
+
+    def forecast_fine(self, batch: SubgraphBatch) -> Tensor:
+        """Forecast the core nodes only, shape ``(G, B, Q)``; coarse levels are not decoded."""
+        levels, _ = self.hierarchy(self.encode(batch), with_penalties=False)
+        tokens = self.attend(levels)[:, : levels[0].num_nodes]
+        return self.decode(levels[0], tokens, batch.steps)
+
+    def encode(self, batch: SubgraphBatch) -> Level:
+        """Encode windows and positions of core and halo into the fine level."""
+        count = batch.num_core
+        window = (batch.window - self.mean) / self.std
+        tangent = torch.cat([window, self.embed_position(batch.position)], dim=-1)
+        first = self.encoder[0]
+        assert isinstance(first, HyperbolicConv)
+        points = first(first.space.from_tangent(tangent), batch.edge_index, count)
+        edge_index, edge_weight = core_edges(batch.edge_index, batch.edge_weight, count)
+        rowptr = row_offsets(edge_index[1], count)
+        for layer in list(self.encoder)[1:]:
+            points = layer(points, edge_index, count, rowptr)
+        features = first.space.to_tangent(points)
+        graphs = batch.num_graphs
+        return Level(
+            points=points,
+            features=features.view(graphs, count // graphs, -1),
+            lags=self._lags(batch).view(graphs, count // graphs, -1),
+            edge_index=edge_index,
+            edge_weight=edge_weight,
+        )
+
+    def hierarchy(
+        self, fine: Level, *, with_penalties: bool = True
+    ) -> tuple[list[Level], dict[str, Tensor]]:
+        """Coarse-grain the fine level step by step; also returns the named penalties."""
+        levels = [fine]
+        penalties: dict[str, Tensor] = {}
+        for index, renormalization in enumerate(self.renormalizations, start=1):
+            coarse, embedded = renormalization(levels[-1])
+            if with_penalties:
+                terms = renormalization.penalties(levels[-1], embedded, coarse)
+                penalties.update({f"{name}/{index}": value for name, value in terms.items()})
+            levels.append(coarse)
+        return levels, penalties
+
+    def attend(self, levels: list[Level]) -> Tensor:
+        """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
+        tokens = self.tokens(levels)
+        for block in self.blocks:
+            tokens = block(tokens)
+        return self.norm(tokens)
+
+    def decode(self, level: Level, branch: Tensor, steps: Tensor) -> Tensor:
+        """Observable of one level at the given steps ahead, shape ``(G, n, Q)``."""
+        coordinates = branch.new_zeros(len(steps), 1 + LATENT)
+        coordinates[:, 0] = steps / self.data.horizon
+        correction = self.operator(coordinates, branch, level.features)
+        base = self.base(level.lags, steps, level.mass)
+        scale = self.base.scale[steps - 1] * level.mass
+        field = base.unsqueeze(-1) * self.direction + scale.unsqueeze(-1) * correction
+        return torch.linalg.vector_norm(field, dim=-1)
+
+    def _lags(self, batch: SubgraphBatch) -> Tensor:
+        """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""
+        count = batch.num_core
+        neighbors = weighted_mean(batch.window, batch.edge_index, batch.edge_weight, count)
+        return torch.cat([batch.window[:count], neighbors], dim=-1)

@@ -1,0 +1,73 @@
+"""Tokens of all levels: lifted windows with dual positional embedding."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from roma_pyg.config import OperatorConfig
+from roma_pyg.models.level import Level
+from roma_pyg.nn.lifting import FunctionLifting
+
+
+class TokenEmbedding(nn.Module):
+    """Embed each node or supernode of each level as one token.
+
+    A token is the sum of the lifted window (own and neighbour lags), a functional positional
+    embedding (the graph features of the token through an MLP and a LayerNorm: ``context``), a
+    learned embedding of its index within the level, and one of the level. Nodes of the fine level
+    come in the order of falling degree, so that their index means a rank.
+
+    Args:
+        window: History length K.
+        sizes: Tokens of each level, from fine to coarse.
+        features: Channels of the graph features.
+        config: Width and parts of the embedding.
+    """
+
+    def __init__(
+        self, window: int, sizes: list[int], features: int, config: OperatorConfig
+    ) -> None:
+        """Create the embeddings; parts with scale zero have no parameters."""
+        super().__init__()
+        width = config.width
+        self.scales = [config.fine_index] + [config.coarse_index] * (len(sizes) - 1)
+        self.lifting = FunctionLifting(2 * window, config.num_functions, width)
+        self.context: nn.Module | None = None
+        if config.context:
+            self.context = nn.Sequential(
+                nn.Linear(features, width),
+                nn.GELU(approximate="tanh"),
+                nn.Linear(width, width),
+                nn.LayerNorm(width),
+            )
+        self.index = nn.ModuleList(
+            nn.Embedding(size if scale else 0, width)
+            for size, scale in zip(sizes, self.scales, strict=True)
+        )
+        self.level = nn.Embedding(len(sizes) if config.level_embedding else 0, width)
+        for table in (*self.index, self.level):
+            assert isinstance(table, nn.Embedding)
+            nn.init.normal_(table.weight, std=0.02)
+
+    def forward(self, levels: list[Level]) -> Tensor:
+        """Return the tokens of all levels, fine first, shape ``(G, sum of n, C)``."""
+        return torch.cat([self._embed(index, level) for index, level in enumerate(levels)], dim=1)
+
+    def _embed(self, number: int, level: Level) -> Tensor:
+        # A coarse observable is n / m times a mean; the mean lies in the domain of the lifting.
+        tokens = self.lifting(level.lags / level.mass)
+        if self.context is not None:
+            tokens = tokens + self.context(level.features)
+        table = self.index[number]
+        assert isinstance(table, nn.Embedding)
+        if self.scales[number]:
+            if level.num_nodes > table.num_embeddings:
+                raise ValueError(
+                    f"Expected at most {table.num_embeddings} tokens on level {number} (got "
+                    f"{level.num_nodes}): data.nodes_per_graph must be that of training."
+                )
+            tokens = tokens + self.scales[number] * table.weight[: level.num_nodes]
+        if self.level.num_embeddings:
+            tokens = tokens + self.level.weight[number]
+        return tokens

@@ -1,0 +1,172 @@
+"""Trunk networks: the forecast as a function of time ahead and latent position."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+LATENT = 3
+
+
+class FourierFeatures(nn.Module):
+    """Random Fourier features of the coordinates (Tancik et al. 2020, arXiv:2006.10739).
+
+    Args:
+        num_features: Number of features, cosines and sines together.
+        std: Standard deviation of the frequencies, in cycles per unit of a coordinate.
+    """
+
+    frequency: Tensor
+
+    def __init__(self, num_features: int, std: float) -> None:
+        """Draw the frequencies from torch's current random state."""
+        super().__init__()
+        frequency = std * torch.randn(1 + LATENT, (num_features + 1) // 2)
+        self.register_buffer("frequency", frequency)
+        self.out_features = 2 * frequency.shape[1] + 1 + LATENT
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """Map ``(Q, 4)`` to ``(Q, out_features)``; the coordinates themselves come first."""
+        phase = 2 * math.pi * coordinates @ self.frequency
+        return torch.cat([coordinates, phase.cos(), phase.sin()], dim=-1)
+
+
+class ResidualBlock(nn.Module):
+    """``h + W2 gelu(W1 norm(h))``.
+
+    Args:
+        width: Channels.
+    """
+
+    def __init__(self, width: int) -> None:
+        """Create the block."""
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.inner = nn.Linear(width, width)
+        self.outer = nn.Linear(width, width)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Update ``(..., width)``."""
+        inner = nn.functional.gelu(self.inner(self.norm(hidden)), approximate="tanh")
+        return hidden + self.outer(inner)
+
+
+class Trunk(nn.Module):
+    """Residual network on the Fourier features of (t, x) and on what is known of a token.
+
+    The first layer is a sum of a coordinate part, computed once for all tokens, and a token part,
+    computed once for all times.
+
+    Args:
+        in_channels: Channels of the token features.
+        out_channels: Output channels.
+        width: Channels of the residual blocks.
+        layers: Number of residual blocks.
+        features: Fourier features of the coordinates.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        width: int,
+        layers: int,
+        features: FourierFeatures,
+    ) -> None:
+        """Create the network."""
+        super().__init__()
+        self.features = features
+        self.from_coordinates = nn.Linear(features.out_features, width)
+        self.from_token = nn.Linear(in_channels, width, bias=False)
+        self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.output = nn.Linear(width, out_channels)
+
+    def forward(self, coordinates: Tensor, token: Tensor) -> Tensor:
+        """Evaluate all tokens at all coordinates.
+
+        Args:
+            coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
+            token: Token features, shape ``(..., C)``.
+
+        Returns:
+            Shape ``(..., Q, out_channels)``.
+        """
+        hidden = self.from_coordinates(self.features(coordinates))
+        hidden = hidden + self.from_token(token).unsqueeze(-2)
+        for block in self.blocks:
+            hidden = block(hidden)
+        return self.output(self.norm(hidden))
+
+
+class DeepONet(nn.Module):
+    r"""Operator that is linear in the branch (Lu et al. 2021, doi:10.1038/s42256-021-00302-5).
+
+    .. math:: u(t, x) = \frac{1}{P} \sum_p b_p T_p(t, x, z) \in R^3
+
+    Args:
+        branch_channels: Channels of the branch tokens.
+        token_channels: Channels of the graph features z.
+        basis: Number of basis functions P.
+        width: Channels of the trunk.
+        layers: Residual blocks of the trunk.
+        features: Fourier features of the coordinates.
+    """
+
+    def __init__(
+        self,
+        branch_channels: int,
+        token_channels: int,
+        basis: int,
+        width: int,
+        layers: int,
+        features: FourierFeatures,
+    ) -> None:
+        """Create branch head and trunk."""
+        super().__init__()
+        self.basis = basis
+        self.branch = nn.Linear(branch_channels, basis * LATENT)
+        self.trunk = Trunk(token_channels, basis, width, layers, features)
+
+    def forward(self, coordinates: Tensor, branch: Tensor, token: Tensor) -> Tensor:
+        """Evaluate the vector field.
+
+        Args:
+            coordinates: Shape ``(Q, 4)``.
+            branch: Branch tokens, shape ``(..., C)``.
+            token: Graph features, shape ``(..., C_z)``.
+
+        Returns:
+            Shape ``(..., Q, 3)``.
+        """
+        coefficients = self.branch(branch).unflatten(-1, (self.basis, LATENT))
+        return self.trunk(coordinates, token) @ coefficients / self.basis
+
+
+class Nomad(nn.Module):
+    r"""Operator that is nonlinear in the branch (Seidman et al. 2022, arXiv:2206.03551).
+
+    .. math:: u(t, x) = T(t, x, z, b) \in R^3
+
+    Arguments and shapes are those of :class:`DeepONet`.
+    """
+
+    def __init__(
+        self,
+        branch_channels: int,
+        token_channels: int,
+        basis: int,
+        width: int,
+        layers: int,
+        features: FourierFeatures,
+    ) -> None:
+        """Create branch head and trunk."""
+        super().__init__()
+        self.branch = nn.Linear(branch_channels, basis * LATENT)
+        self.trunk = Trunk(token_channels + basis * LATENT, LATENT, width, layers, features)
+
+    def forward(self, coordinates: Tensor, branch: Tensor, token: Tensor) -> Tensor:
+        """Evaluate the vector field, as :meth:`DeepONet.forward`."""
+        return self.trunk(coordinates, torch.cat([token, self.branch(branch)], dim=-1))

@@ -1,0 +1,1 @@
+"""Training: losses, schedule, the Lightning module and its callbacks."""

@@ -1,0 +1,41 @@
+"""The callbacks of a training run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lightning as L
+
+from roma_pyg.config import TrainingConfig
+from roma_pyg.training.averaging import EmaWeights
+from roma_pyg.training.checkpoints import BestCheckpoint, LastCheckpoint
+from roma_pyg.training.figures import ForecastFigures
+from roma_pyg.training.monitor import ResourceMonitor
+from roma_pyg.training.progress import TrainingBar
+
+
+def make_callbacks(
+    options: TrainingConfig,
+    folder: Path,
+    dt: float = 1.0,
+    average: float | None = 0.999,
+    progress: bool = True,
+) -> list[L.Callback]:
+    """Return progress bar, monitor, averaging, figures and checkpoints of a run.
+
+    Args:
+        options: Log interval and whether figures are drawn.
+        folder: Where ``best.ckpt`` and ``last.ckpt`` are written.
+        dt: Time between samples, in time units, for the figures.
+        average: Decay of the moving average of the weights, see :class:`EmaWeights`; None or 0
+            trains without one.
+        progress: Show progress. If false, give the trainer ``enable_progress_bar=False``.
+    """
+    callbacks: list[L.Callback] = [ResourceMonitor()]
+    if progress:
+        callbacks.append(TrainingBar(options.log_interval))
+    if average:
+        callbacks.append(EmaWeights(average))
+    if options.figures:
+        callbacks.append(ForecastFigures(dt))
+    return [*callbacks, BestCheckpoint(folder), LastCheckpoint(folder)]

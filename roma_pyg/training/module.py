@@ -1,0 +1,175 @@
+"""The Lightning module: one optimisation step, validation, and what is logged."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import lightning as L
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from roma_pyg.analysis.metrics import HorizonErrors
+from roma_pyg.config import PoolConfig, TrainingConfig
+from roma_pyg.data.sampling import SubgraphBatch
+from roma_pyg.models.output import LevelForecast, RomaOutput
+from roma_pyg.training.loss import HorizonWeights, data_loss, penalty_loss, step_errors
+from roma_pyg.training.optimizer import make_optimizer
+from roma_pyg.training.schedule import warmup_cosine
+
+REPORTED_STEPS = (1, 4, 16, 64)
+
+
+class NonFiniteLossError(ValueError):
+    """The loss became NaN or infinite; training cannot go on."""
+
+
+class RomaModule(L.LightningModule):
+    """Trains a forecast model on subgraph batches.
+
+    Tags: ``loss/total`` and every unweighted term by level (``loss/data/0``, ``loss/entropy/1``,
+    ...), ``smspe/l`` (sMSPE of level l without horizon weights), ``val/loss`` (the term
+    ``data/0``: only the forecast on the graph itself chooses a checkpoint), ``val/data/l``,
+    ``val/smspe/q`` and ``val/r2/q`` for q of 1, 4, 16, 64 steps ahead where evaluated,
+    ``optimizer/learning_rate`` and ``optimizer/gradient_norm`` (before clipping).
+
+    Args:
+        model: Maps a :class:`SubgraphBatch` to a :class:`RomaOutput`.
+        options: Learning rate, decay, schedule, coarse weight and log interval.
+        pool: Weights of the pooling penalties.
+        reference: Reference error of each step ahead, shape ``(horizon,)``, see
+            :class:`HorizonWeights`; None weighs all steps equally.
+        config: The resolved configuration of the run as plain values; it is stored in
+            checkpoints as ``hyper_parameters``.
+
+    Raises:
+        TypeError: If ``config`` holds something that a checkpoint could not load without pickle.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        options: TrainingConfig,
+        pool: PoolConfig,
+        reference: Tensor | None = None,
+        config: dict[str, Any] | None = None,
+    ) -> None:
+        """Bind model and options."""
+        super().__init__()
+        self.model = model
+        self.options = options
+        self.pool = pool
+        self.horizon_weights = HorizonWeights(reference)
+        self._errors: dict[int, HorizonErrors] = {}
+        config = {} if config is None else config
+        _check_plain(config, "config")
+        # Written to TensorBoard as text by the run, not as its hyper-parameter table.
+        self.save_hyperparameters(config, logger=False)
+
+    def forward(self, batch: SubgraphBatch) -> RomaOutput:
+        """Forecast one batch."""
+        return self.model(batch)
+
+    def training_step(self, batch: SubgraphBatch, batch_idx: int) -> Tensor:
+        """Return the loss of one batch.
+
+        Raises:
+            NonFiniteLossError: If the loss is NaN or infinite.
+        """
+        output, terms = self._evaluate(batch)
+        logs = {f"loss/{name}": value.detach() for name, value in terms.items()}
+        for index, level in enumerate(output.levels):
+            logs[f"smspe/{index}"] = step_errors(level).mean().detach()
+        self.log_dict(logs, batch_size=batch.num_core)
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+        self.log("optimizer/learning_rate", rate, batch_size=batch.num_core)
+        return terms["total"]
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the errors of the last validation."""
+        self._errors = {}
+
+    def validation_step(self, batch: SubgraphBatch, batch_idx: int) -> dict[str, Any]:
+        """Add one batch to the validation.
+
+        Returns:
+            ``loss``, and ``output``, the :class:`RomaOutput`, for callbacks such as figures.
+        """
+        output, terms = self._evaluate(batch)
+        self._add_errors(output.levels[0], batch.steps)
+        size = batch.num_core
+        self.log("val/loss", terms["data/0"], batch_size=size)
+        data = {f"val/{name}": value for name, value in terms.items() if name.startswith("data/")}
+        self.log_dict(data, batch_size=size)
+        return {"loss": terms["data/0"], "output": output}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the errors by step ahead."""
+        for step, errors in self._errors.items():
+            result = errors.result()
+            self.log(f"val/smspe/{step}", float(result.smspe[0]))
+            if math.isfinite(result.r2[0]):  # it is not defined where the truth is constant
+                self.log(f"val/r2/{step}", float(result.r2[0]))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        """Log the gradient norm before clipping, on the steps that write logs."""
+        if (self.trainer.global_step + 1) % self.options.log_interval:
+            return
+        norms = [p.grad.norm() for p in self.parameters() if p.grad is not None]
+        self.log("optimizer/gradient_norm", torch.linalg.vector_norm(torch.stack(norms)))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        """AdamW with decay on matrices, warm-up and cosine decay per step."""
+        options = self.options
+        optimizer = make_optimizer(self.model, options.learning_rate, options.weight_decay)
+        schedule = warmup_cosine(optimizer, options.max_steps, options.warmup)
+        return {
+            "optimizer": optimizer,
+            "lr_scheduler": {"scheduler": schedule, "interval": "step"},
+        }
+
+    def _add_errors(self, level: LevelForecast, steps: Tensor) -> None:
+        """Add the forecasts of the reported steps ahead to the running errors."""
+        assert level.target is not None  # the loss has checked it
+        for column, step in enumerate(steps.tolist()):
+            if step in REPORTED_STEPS:
+                errors = self._errors.setdefault(step, HorizonErrors(1))
+                pair = (level.prediction[..., column], level.target[..., column])
+                errors.update(*(x.detach().float().reshape(-1, 1).cpu().numpy() for x in pair))
+
+    def _evaluate(self, batch: SubgraphBatch) -> tuple[RomaOutput, dict[str, Tensor]]:
+        """Return the forecast and all unweighted terms with their weighted ``total``."""
+        output = self(batch)
+        weights = self.horizon_weights(batch.steps)
+        data, terms = data_loss(output, weights, self.options.coarse_weight)
+        total = data + penalty_loss(output.penalties, self.pool)
+        terms = {**terms, **output.penalties, "total": total}
+        if not torch.isfinite(total):
+            raise NonFiniteLossError(self._describe(terms))
+        return output, terms
+
+    def _describe(self, terms: dict[str, Tensor]) -> str:
+        values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
+        return (
+            f"Expected a finite loss (got {values} at step {self.global_step}). Lower "
+            "training.learning_rate or training.clip, use training.precision 32-true, or look "
+            "for extreme values in the data; training.resume continues from the last checkpoint."
+        )
+
+
+def _check_plain(value: object, path: str) -> None:
+    """Raise unless a value consists of dicts, lists, strings, numbers, bools and None."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            _check_plain(key, f"{path} key")
+            _check_plain(item, f"{path}.{key}")
+    elif isinstance(value, list | tuple):
+        for index, item in enumerate(value):
+            _check_plain(item, f"{path}[{index}]")
+    elif type(value) not in (str, int, float, bool, type(None)):
+        raise TypeError(
+            f"Expected '{path}' to be a plain Python value (got {type(value).__name__}), because "
+            "checkpoints are loaded without pickle. Convert it to str, int, float, list or dict."
+        )

@@ -1,0 +1,77 @@
+"""Throughput and memory of a run."""
+
+from __future__ import annotations
+
+import time
+
+import lightning as L
+import psutil
+import torch
+
+from roma_pyg.data.sampling import SubgraphBatch
+
+MEBIBYTE = 2**20
+
+
+class ResourceMonitor(L.Callback):
+    """Logs how fast a run is and how much memory it takes.
+
+    Tags: ``speed/steps_per_second`` and ``speed/nodes_per_second`` (core nodes), averaged since
+    the last entry, with the wait for data but without validation, checkpoints and figures;
+    ``memory/process_mib`` (resident memory of the main process) and, on a GPU,
+    ``memory/gpu_peak_mib`` (largest allocation since the start), both in MiB.
+    """
+
+    def __init__(self) -> None:
+        """Start with an empty count."""
+        self._process = psutil.Process()
+        self._reset()
+
+    def _reset(self) -> None:
+        self._mark: float | None = None
+        self._elapsed = 0.0
+        self._steps = 0
+        self._nodes = 0
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start counting."""
+        self._reset()
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock until the next training batch."""
+        self._mark = None
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """Start the clock if it stands still."""
+        if self._mark is None:
+            self._mark = time.perf_counter()
+
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: object,
+        batch: SubgraphBatch,
+        batch_idx: int,
+    ) -> None:
+        """Count a step; log on the steps that write logs."""
+        now = time.perf_counter()
+        self._elapsed += now - (now if self._mark is None else self._mark)
+        self._mark = now
+        self._steps += 1
+        self._nodes += batch.num_core
+        interval = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
+        if trainer.global_step % interval or self._elapsed <= 0:
+            return
+        entries = {
+            "speed/steps_per_second": self._steps / self._elapsed,
+            "speed/nodes_per_second": self._nodes / self._elapsed,
+            "memory/process_mib": self._process.memory_info().rss / MEBIBYTE,
+        }
+        if pl_module.device.type == "cuda":
+            peak = torch.cuda.max_memory_allocated(pl_module.device)
+            entries["memory/gpu_peak_mib"] = peak / MEBIBYTE
+        pl_module.log_dict(entries, batch_size=batch.num_core)
+        self._elapsed, self._steps, self._nodes = 0.0, 0, 0

@@ -1,0 +1,201 @@
+"""A run from configuration to trained model, and its evaluation."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from dataclasses import replace
+from pathlib import Path
+
+import lightning as L
+import yaml
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from roma_pyg.analysis.evaluation import Evaluation, evaluate
+from roma_pyg.config import RunConfig
+from roma_pyg.data.datamodule import GraphSeriesData
+from roma_pyg.models.baselines import fit_baselines
+from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.models.roma import Roma
+from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.module import RomaModule
+from roma_pyg.training.restore import load_model, read_checkpoint
+
+CONFIG, BEST, LAST = "config.yaml", "best.ckpt", "last.ckpt"
+
+
+def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: bool = True) -> Path:
+    """Train a model; everything about the run lands in one folder.
+
+    The folder ``training.output/training.name`` gets ``config.yaml`` (the resolved
+    configuration), ``best.ckpt`` and ``last.ckpt``, and the TensorBoard events.
+
+    Args:
+        config: Data, model and training.
+        data: Data that is loaded already; loaded or generated from ``config.data`` if None.
+        progress: Show progress bars.
+
+    Returns:
+        The folder of the run.
+
+    Raises:
+        FileExistsError: If the folder holds a run already and ``training.resume`` is false.
+        FileNotFoundError: If ``training.resume`` is true and there is nothing to resume.
+        ValueError: If the data does not fit the configuration, or the loss is not finite.
+    """
+    options = config.training
+    folder = Path(options.output) / options.name
+    checkpoint = _claim(folder, config)
+    L.seed_everything(options.seed, verbose=False)
+    data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
+    # A small graph is one subgraph: the model is made for the size that is really there.
+    config = replace(config, data=replace(config.data, nodes_per_graph=data.nodes_per_graph))
+    model = Roma(config.model, config.data)
+    if checkpoint is None:
+        model.fit_statistics(data.statistics())
+    else:
+        # Scales and base forecast come back with the weights.
+        model.load_state_dict(read_checkpoint(checkpoint).weights)
+    module = RomaModule(
+        model, options, config.model.pool, model.base.reference, config.to_dict()
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+    temporary = folder / f".{CONFIG}.tmp"
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(folder / CONFIG)
+    logger = TensorBoardLogger(options.output, options.name, version="", sub_dir="tensorboard")
+    logger.experiment.add_text("config", f"```yaml\n{text}```")
+    logger.experiment.add_text("data", _data_card(data))
+    with _quiet_lightning():
+        trainer = L.Trainer(
+            accelerator=options.accelerator,
+            devices=1,
+            precision=options.precision,  # type: ignore[arg-type]
+            max_steps=options.max_steps,
+            max_epochs=-1,
+            gradient_clip_val=options.clip,
+            val_check_interval=min(options.val_interval, options.max_steps),
+            check_val_every_n_epoch=None,
+            num_sanity_val_steps=0,
+            log_every_n_steps=options.log_interval,
+            logger=logger,
+            callbacks=make_callbacks(options, folder, data.series.dt, progress=progress),
+            enable_progress_bar=progress,
+            enable_model_summary=False,
+            default_root_dir=folder,
+        )
+        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+    if trainer.interrupted:
+        raise KeyboardInterrupt
+    return folder
+
+
+def evaluate_run(
+    run: Path,
+    times: int = 16,
+    horizons: tuple[int, ...] = (1, 16, 64),
+    noises: tuple[float, ...] = (0.0, 4e-4),
+    baselines: bool = True,
+    *,
+    modes: tuple[str, ...] = ("direct",),
+    nodes_limit: int | None = 1000,
+    progress: bool = True,
+) -> Evaluation:
+    """Evaluate the best checkpoint of a run on held-out nodes and held-out time.
+
+    Args:
+        run: Folder of the run.
+        times: Forecast times per view.
+        horizons: Steps ahead, in samples.
+        noises: Variances of the noise on the history.
+        baselines: Also fit and evaluate ridge and MLP; persistence and line otherwise.
+        modes: ``direct`` forecasts, ``rollout`` forecasts, or both.
+        nodes_limit: Largest number of nodes scored per view; all if None.
+        progress: Show progress bars.
+
+    Returns:
+        Scores; also written to ``evaluation.csv`` and ``evaluation.json`` in the folder.
+
+    Raises:
+        FileNotFoundError: If the folder holds no finished checkpoint.
+        ValueError: If the checkpoint is damaged.
+    """
+    model, config = load_model(run)
+    data = GraphSeriesData(config.data, config.training, progress=progress)
+    methods: list[Forecaster] = fit_baselines(
+        data.series,
+        data.split,
+        config.data.window,
+        config.data.horizon,
+        config.data.noise,
+        config.training.seed,
+        mlp_steps=3000 if baselines else 0,
+        progress=progress,
+    )
+    methods.append(RomaForecaster(model, data.series.graph, data.position))
+    result = evaluate(
+        methods,
+        data.series,
+        data.split,
+        config.data.window,
+        horizons=horizons,
+        noises=noises,
+        times_per_view=times,
+        nodes_limit=nodes_limit,
+        modes=modes,  # type: ignore[arg-type]
+        progress=progress,
+    )
+    result.to_csv(run / "evaluation.csv")
+    result.to_json(run / "evaluation.json")
+    return result
+
+
+def _claim(folder: Path, config: RunConfig) -> Path | None:
+    """Return the checkpoint to resume from, or None for a new run."""
+    last = folder / LAST
+    if config.training.resume:
+        if not last.is_file():
+            raise FileNotFoundError(
+                f"Expected a checkpoint '{last}' to resume from (got none); start the run without "
+                "training.resume."
+            )
+        return last
+    if last.exists():
+        raise FileExistsError(
+            f"Expected no run in '{folder}' (got one): continue it with --resume, or choose "
+            "another training.name, or remove the folder."
+        )
+    return None
+
+
+def _data_card(data: GraphSeriesData) -> str:
+    series, split = data.series, data.split
+    rows = [
+        ("nodes", series.num_nodes),
+        ("directed edges", series.graph.num_edges),
+        ("samples", series.num_steps),
+        ("time between samples", series.dt),
+        *((f"{part} nodes", len(split.nodes[part])) for part in split.nodes),
+        *((f"{part} forecast times", len(split.times[part])) for part in split.times),
+    ]
+    body = "\n".join(f"| {name} | {value} |" for name, value in rows)
+    return f"**{series.name}**\n\n| | |\n|---|---|\n{body}"
+
+
+class _quiet_lightning:
+    """Hold back Lightning's advertisements and its advice on loaders that do not apply here."""
+
+    def __enter__(self) -> None:
+        self._caught = warnings.catch_warnings()
+        self._caught.__enter__()
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*TensorBoard.*log_graph.*")
+        self._logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
+        self._level = self._logger.level
+        self._logger.setLevel(logging.WARNING)
+
+    def __exit__(self, *error: object) -> None:
+        self._logger.setLevel(self._level)
+        self._caught.__exit__(None, None, None)
