@@ -3,7 +3,7 @@ SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # torch is installed first and pinned: a range would draw the newest build, with several GB of
 # CUDA packages, where a smaller one will do. Where the pin has no build, any torch >= 2.4 serves.
 TORCH ?= torch==2.13.0
@@ -26,10 +26,10 @@ $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || { echo "Making the virtual environment $(VENV) ..."; \
 	  $(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
 	  echo "This python has no venv; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; }; }
-	@echo "Installing PyTorch ..."
+	@echo "Installing PyTorch (a few minutes) ..."
 	@$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) install "$(TORCH)" || { \
 	  echo "No $(TORCH) for this python; taking the newest torch."; $(PIP) install "torch>=2.4"; }
-	@echo "Installing roma_pyg and what it needs ..."
+	@echo "Installing roma_pyg and what it needs (a few minutes) ..."
 	@$(PIP) install --editable ".[dev]"
 	@touch $@
 

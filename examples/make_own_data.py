@@ -1,13 +1,15 @@
 """Write a graph of 100 nodes and a series per node, as CSV files that roma-train reads.
 
-The system is a lattice of logistic maps on a random geometric graph,
+The system is a network of FitzHugh-Nagumo oscillators (FitzHugh 1961; Nagumo et al. 1962) on a
+random geometric graph: spiking cells, each with its own drive I_i, coupled by diffusion,
 
-    x_i(t+1) = (1 - c) f(x_i(t)) + c mean_{j ~ i} f(x_j(t)),   f(x) = r x (1 - x),
+    v_i' = v_i - v_i^3 / 3 - w_i + I_i + c mean_{j ~ i} (v_j - v_i),
+    w_i' = 0.08 (v_i + 0.7 - 0.8 w_i).
 
-seen through a slow exponential average and a little noise. Coupled map lattices of this kind are
-the standard minimal example of spatio-temporal chaos (Kaneko, 1984).
+The series is v, brought into (0, 1] and sampled once per time unit with a little noise. A spike
+comes about every 40 time units, at times that depend on the neighbours.
 
-Usage: python examples/make_own_data.py [--nodes 100] [--samples 600] [--output my_data]
+Usage: python examples/make_own_data.py [--nodes 100] [--samples 1000] [--output my_data]
 """
 
 from __future__ import annotations
@@ -35,20 +37,21 @@ def make_edges(nodes: int, rng: np.random.Generator) -> np.ndarray:
 def make_series(
     edges: np.ndarray, nodes: int, samples: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Iterate the coupled maps; return the observable in (0, 1], shape (nodes, samples)."""
+    """Integrate the network by Euler steps of 0.05; return shape (nodes, samples), in (0, 1]."""
     both = np.concatenate([edges, edges[:, ::-1]])
     adjacency = coo_array((np.ones(len(both)), both.T), shape=(nodes, nodes)).tocsr()
     degree = adjacency.sum(axis=1)
-    coupling, growth, memory = 0.3, 3.7, 0.8
-    state = rng.random(nodes)
-    smooth = state.copy()
+    coupling, substeps = 0.2, 20
+    drive = rng.uniform(0.4, 0.9, nodes)
+    v, w = rng.uniform(-2, 2, nodes), rng.uniform(-0.5, 1.5, nodes)
     series = np.empty((nodes, samples))
     for time in range(-200, samples):
-        image = growth * state * (1 - state)
-        state = (1 - coupling) * image + coupling * (adjacency @ image) / degree
-        smooth = memory * smooth + (1 - memory) * state
+        for _ in range(substeps):
+            flow = coupling * ((adjacency @ v) / degree - v)
+            change = v - v**3 / 3 - w + drive + flow
+            v, w = v + change / substeps, w + 0.08 * (v + 0.7 - 0.8 * w) / substeps
         if time >= 0:
-            series[:, time] = smooth
+            series[:, time] = (v + 2.5) / 5.0
     noisy = series * np.exp(0.01 * rng.standard_normal(series.shape))
     return np.clip(noisy, 1e-3, 1.0)
 
@@ -57,7 +60,7 @@ def main() -> None:
     """Write ``edges.csv`` and ``series.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--nodes", type=int, default=100)
-    parser.add_argument("--samples", type=int, default=600)
+    parser.add_argument("--samples", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", type=Path, default=Path("my_data"))
     arguments = parser.parse_args()

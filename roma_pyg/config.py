@@ -67,7 +67,7 @@ class KuramotoConfig:
     modulation_period: float = 10.0
     dt: float = 0.1
     substeps: int = 5
-    steps: int = 1000
+    steps: int = 2400
     burn_in: float = 20.0
 
     def __post_init__(self) -> None:
@@ -384,12 +384,17 @@ class TrainingConfig:
         name: Name of the run; it lives in ``output/name``.
         seed: Seed of initialisation, sampling and noise.
         max_steps: Optimiser steps.
-        learning_rate: Peak learning rate of AdamW.
+        optimizer: ``muon`` orthogonalises the updates of matrices; ``adamw`` as published.
+        learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
         warmup: Fraction of the steps with a rising learning rate.
         clip: Largest gradient norm.
+        average: Decay of the exponential moving average of the weights, which is what is
+            validated and saved as the model; 0 turns it off.
         steps_ahead: Times ahead, out of the horizon, that one training step evaluates.
         coarse_weight: Weight of the data loss of each coarse level.
+        squared_error: Share of the data loss that is the squared error in units of what the base
+            forecast leaves, the rest being the sMSPE; 0 as published.
         val_interval: Steps between two validations.
         val_batches: Batches of a validation.
         log_interval: Steps between two log entries.
@@ -404,12 +409,15 @@ class TrainingConfig:
     name: str = "roma"
     seed: int = 0
     max_steps: int = 4000
-    learning_rate: float = 1e-3
+    optimizer: Literal["muon", "adamw"] = "muon"
+    learning_rate: float = 2e-3
     weight_decay: float = 5e-3
     warmup: float = 0.05
     clip: float = 1.0
+    average: float = 0.999
     steps_ahead: int = 8
     coarse_weight: float = 0.1
+    squared_error: float = 0.5
     val_interval: int = 500
     val_batches: int = 16
     log_interval: int = 20
@@ -427,6 +435,11 @@ class TrainingConfig:
         check(self.learning_rate > 0, "training.learning_rate", "positive", self.learning_rate)
         check(0 <= self.warmup < 1, "training.warmup", "in [0, 1)", self.warmup)
         check(self.clip > 0, "training.clip", "positive", self.clip)
+        check(
+            0 <= self.squared_error <= 1, "training.squared_error", "in [0, 1]", self.squared_error
+        )
+        check(self.coarse_weight >= 0, "training.coarse_weight", "non-negative", self.coarse_weight)
+        check(0 <= self.average < 1, "training.average", "in [0, 1)", self.average)
         check(self.workers >= 0, "training.workers", "non-negative", self.workers)
 
 

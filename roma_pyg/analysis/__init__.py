@@ -1,1 +1,1 @@
-"""analysis"""
+"""Metrics, evaluation and figures."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import get_args
 
@@ -16,7 +16,6 @@ from roma_pyg.data.graph import IntArray
 from roma_pyg.data.noise import noisy_history
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split
-from roma_pyg.dynamics.kuramoto import true_forecast
 from roma_pyg.models.forecaster import Forecaster, Group, group_of
 from roma_pyg.models.rollout import rollout
 
@@ -29,6 +28,9 @@ VIEWS = {
     MAIN_VIEW: ("test", "test"),
 }
 CEILING = "simulator (ceiling)"
+
+# Series, time t and number of samples n to the true samples t .. t + n - 1, shape (N, n).
+Simulator = Callable[[GraphSeries, int, int], NDArray[np.float32]]
 
 
 def evaluate(
@@ -44,14 +46,15 @@ def evaluate(
     nodes_limit: int | None = None,
     *,
     modes: Sequence[Mode] = ("direct", "rollout"),
+    simulator: Simulator | None = None,
     progress: bool = False,
 ) -> Evaluation:
     """Compare forecasts with the clean truth in three views: new nodes, new time, and both.
 
     At test time the whole graph is there: every method may read the (noisy) history of all nodes,
     also of nodes that did not exist in its training. All methods get the same history, whose noise
-    depends on ``seed`` and the time only. For a Kuramoto series, the exact simulator started from
-    the true phases is added as the ceiling.
+    depends on ``seed`` and the time only. Where the dynamics is known, the exact simulator started
+    from the true state is added as the ceiling.
 
     Time grows as times x noises x methods; a rollout forecasts all N nodes
     ``max(horizons) / stride`` times. Memory is O(N (K + max(horizons))).
@@ -70,6 +73,8 @@ def evaluate(
             horizon (at least 1) if None.
         nodes_limit: Score at most so many nodes per view, drawn at random; all if None.
         modes: Direct forecasts, rollouts or both.
+        simulator: The ceiling, called with ``(series, time, samples)``; if None, that of Kuramoto
+            for a series with stored phases, and none for others.
         progress: Show a progress bar.
 
     Raises:
@@ -79,6 +84,7 @@ def evaluate(
     plan = _plan(forecasters, horizons, noises, modes, rollout_stride)
     length = max(plan.horizons)
     board = _Scoreboard(plan)
+    simulator = simulator or _simulator_of(series)
     chosen_times: dict[str, list[int]] = {}
     for time_part in dict.fromkeys(part for _, part in VIEWS.values()):
         times = _choose_times(split.times[time_part], series.num_steps - length, times_per_view)
@@ -97,8 +103,8 @@ def evaluate(
                 for method in forecasters:
                     for mode, guess in _forecasts(method, history, series, wanted, plan):
                         board.add(method.name, group_of(method), noise, mode, guess, truth, rows)
-            if "phases" in series.extras:
-                guess = true_forecast(series, time, length)[wanted]
+            if simulator is not None:
+                guess = simulator(series, time, length)[wanted]
                 for noise in plan.noises:
                     for mode in plan.modes:
                         board.add(CEILING, "ceiling", noise, mode, guess, truth, rows)
@@ -112,6 +118,16 @@ def evaluate(
         "times": chosen_times,
     }
     return Evaluation(board.scores(), metadata)
+
+
+def _simulator_of(series: GraphSeries) -> Simulator | None:
+    """Exact simulator of a stored series, if its dynamics is known."""
+    if "phases" not in series.extras:
+        return None
+    # Most series, such as a user's own, need no simulator.
+    from roma_pyg.dynamics.kuramoto import true_forecast
+
+    return true_forecast
 
 
 @dataclass(frozen=True)

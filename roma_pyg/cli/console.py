@@ -35,6 +35,9 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
     Returns:
         The exit code of the command, 2 after an expected error, 130 after Ctrl-C.
     """
+    # Read when torch loads its thread pool: threads that wait sleep instead of spinning. On a
+    # machine that other programs use too, spinning made a training step ten times slower.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         return command()
     except KeyboardInterrupt:

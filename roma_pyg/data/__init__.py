@@ -1,1 +1,1 @@
-"""data"""
+"""Graphs with series: reading, generating, storing, splitting and sampling them."""

@@ -139,19 +139,24 @@ def read_cells(table: CsvTable, columns: Sequence[int], kind: Kind) -> NDArray[A
 
 
 def _chunks(table: CsvTable, columns: Sequence[int], dtype: str) -> Iterator[pd.DataFrame]:
+    # Every column is parsed, as pandas cuts long rows off silently where columns are chosen.
+    whole = len(columns) == table.num_columns
+    types: Any = dtype
+    if not whole:
+        types = dict.fromkeys(range(table.num_columns), "str") | dict.fromkeys(columns, dtype)
     with pd.read_csv(
         table.path,
         sep=table.delimiter,
         header=None,
         skiprows=table.skip,
-        usecols=list(columns),
-        dtype=dtype,
+        dtype=types,
         keep_default_na=False,
         index_col=False,
         chunksize=max(1, _CELLS // table.num_columns),
         encoding=_ENCODING,
     ) as reader:
-        yield from reader
+        for chunk in reader:
+            yield chunk if whole else chunk[list(columns)]
 
 
 def _ragged(table: CsvTable, error: Exception) -> ValueError:

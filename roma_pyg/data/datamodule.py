@@ -24,6 +24,21 @@ REPORTED_STEPS = (1, 4, 16, 64)
 TRAIN, VALIDATE, STATISTICS = 0, 1, 2
 
 
+class ResumableLoader(DataLoader[SubgraphBatch]):
+    """Loader whose place in the stream follows from the step of the trainer.
+
+    Lightning asks a loader for its state when a run is resumed; this one has none to keep, as
+    `GraphSeriesData.train_dataloader` starts the stream at the right batch.
+    """
+
+    def state_dict(self) -> dict[str, int]:
+        """Return an empty state."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Accept an empty state."""
+
+
 class GraphSeriesData(L.LightningDataModule):
     """Series, split, positional features and the streams of batches.
 
@@ -85,7 +100,7 @@ class GraphSeriesData(L.LightningDataModule):
         # Estimated here once, so that workers share it.
         stream.sampler.importance(np.zeros(1, dtype=np.int64))
         workers = self.training.workers
-        return DataLoader(
+        return ResumableLoader(
             stream,
             batch_size=None,
             num_workers=workers,

@@ -150,7 +150,8 @@ def _column(column: Any, source: str) -> NDArray[Any]:  # noqa: ANN401 - pyarrow
 
 def _read_npz(path: Path, num_nodes: int, labels: NDArray[Any] | None) -> Edges:
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # A stream of our own, as numpy leaves the file open where the archive is damaged.
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             keys = set(archive.files)
             if "edge_index" in keys:
                 index = archive["edge_index"]

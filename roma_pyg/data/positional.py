@@ -124,13 +124,13 @@ def _compute(graph: Graph, config: PositionalConfig) -> PositionalFeatures:
 
 
 def _load(path: Path, identity: str, graph: Graph, config: PositionalConfig) -> PositionalFeatures:
-    with np.load(path, allow_pickle=False) as archive:
+    # A stream of our own, as numpy leaves the file open where the archive is damaged.
+    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
         if str(archive["identity"]) != identity:
             raise ValueError("it belongs to another graph or configuration")
         values, eigenvalues = archive["values"], archive["eigenvalues"]
         residual = float(archive["residual"])
-    channels = config.eigenmaps + config.walk_embedding + config.degree
-    if values.shape != (graph.num_nodes, channels) or values.dtype != np.float32:
+    if values.shape != (graph.num_nodes, config.num_features) or values.dtype != np.float32:
         raise ValueError(f"shape {values.shape} and type {values.dtype} are wrong")
     return PositionalFeatures(values, eigenvalues, residual)
 

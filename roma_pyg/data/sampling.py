@@ -33,6 +33,7 @@ class SubgraphBatch:
         target: Values at ``steps`` ahead, shape ``(n_core, Q)``, or None when forecasting.
         importance: Weight of each core node in the loss, shape ``(n_core,)``, which undoes the
             preference of random walks for hubs (see `SubgraphSampler.importance`); None for one.
+        seed: Seed of what the model draws for this batch (pairs without a link).
     """
 
     window: Tensor
@@ -44,6 +45,7 @@ class SubgraphBatch:
     num_graphs: int
     target: Tensor | None = None
     importance: Tensor | None = None
+    seed: int = 0
 
     @property
     def num_core(self) -> int:
@@ -216,6 +218,7 @@ def collate(
     targets: list[NDArray[np.float32]] | None = None,
     node_ids: IntArray | None = None,
     importance: FloatArray | None = None,
+    seed: int = 0,
 ) -> SubgraphBatch:
     """Join subgraphs into one batch, all cores first.
 
@@ -227,6 +230,7 @@ def collate(
         targets: Values of the core nodes, shapes ``(B, Q)``.
         node_ids: Index in the data set of each node of the sampled graph; the identity if None.
         importance: Weights of the core nodes in the loss, shape ``(G * B,)``.
+        seed: Seed of what the model draws for this batch.
     """
     size = subgraphs[0].num_core
     num_core = size * len(subgraphs)
@@ -250,4 +254,5 @@ def collate(
         num_graphs=len(subgraphs),
         target=None if targets is None else torch.from_numpy(np.concatenate(targets)),
         importance=None if importance is None else torch.from_numpy(importance),
+        seed=seed,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -185,8 +186,21 @@ def _read_parquet(path: Path) -> Series:
     def place(row: int, column: int) -> str:
         return f"row {row}, column {columns[column]} ({names[columns[column]]!r})"
 
-    joined = _labels(np.concatenate(labels), path) if labels else None
+    cells = np.concatenate(labels) if labels else _range_index(file.schema_arrow.metadata, rows)
+    joined = None if cells is None else _labels(cells, path)
     return Series(values, str(path), place, joined)
+
+
+def _range_index(metadata: Any, rows: int) -> NDArray[np.int64] | None:  # noqa: ANN401
+    """Index that pandas stored as a range, in the file's metadata; None if it is 0 ... N - 1."""
+    try:
+        (index,) = json.loads(metadata[b"pandas"])["index_columns"]
+        labels = np.arange(index["start"], index["stop"], index["step"], dtype=np.int64)
+    except (TypeError, KeyError, ValueError):
+        # Not written by pandas, or the index is a column.
+        return None
+    plain = len(labels) != rows or np.array_equal(labels, np.arange(rows))
+    return None if plain else labels
 
 
 def _check_types(kinds: Sequence[Any], names: Sequence[str], path: Path) -> None:

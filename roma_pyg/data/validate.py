@@ -29,7 +29,7 @@ def _matrix_place(row: int, column: int) -> str:
 
 
 def _edge_place(edge: int, end: int) -> str:
-    return f"row {end}, column {edge}"
+    return f"weight of edge {edge}" if end == 2 else f"row {end}, column {edge}"
 
 
 @dataclass(frozen=True)
@@ -279,8 +279,8 @@ def to_model_values(
     Returns:
         The values ``(N, T)`` and the scaling, None if none was needed.
     """
-    # Tiny positive float64 values would become zero in float32.
-    inside = np.float32(low) > 0 and high <= 1
+    # Smaller positive float64 values would become zero in float32.
+    inside = low >= float(np.finfo(np.float32).tiny) and high <= 1
     if inside and values.dtype == np.dtype("=f4") and values.flags.c_contiguous:
         return values, None
     scaling = None if inside else AffineScaling(low, high)

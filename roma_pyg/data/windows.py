@@ -98,7 +98,16 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             targets.append(add_noise(ahead, self.noise, rng))
         cores = np.concatenate([sub.nodes[: sub.num_core] for sub in subgraphs])
         importance = self.sampler.importance(cores)
-        return collate(subgraphs, windows, self.position, steps, targets, self.nodes, importance)
+        return collate(
+            subgraphs,
+            windows,
+            self.position,
+            steps,
+            targets,
+            self.nodes,
+            importance,
+            seed=int(rng.integers(2**62)),
+        )
 
     def _draw_steps(self, rng: np.random.Generator) -> IntArray:
         """Ascending, distinct steps ahead, one drawn from each of equal strata of the horizon."""

@@ -1,1 +1,1 @@
-"""dynamics"""
+"""Dynamical systems on graphs and their integration."""

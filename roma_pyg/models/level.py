@@ -127,10 +127,23 @@ class Renormalization(nn.Module):
             assignment=assignment,
         )
 
-    def penalties(self, level: Level, embedded: Tensor, coarse: Level) -> dict[str, Tensor]:
-        """Regularisers by name: ``entropy``, ``edge_entropy`` and ``link``, unweighted."""
-        assert coarse.assignment is not None and coarse.adjacency is not None
-        negatives = sample_negatives(level.edge_index, level.num_nodes, level.num_graphs)
+    def penalties(
+        self, level: Level, embedded: Tensor, coarse: Level, seed: int
+    ) -> dict[str, Tensor]:
+        """Regularisers by name: ``entropy``, ``edge_entropy`` and ``link``, unweighted.
+
+        Args:
+            level: The finer level.
+            embedded: Its embedded points Z.
+            coarse: The level made from it.
+            seed: Seed of the pairs without a link.
+        """
+        assert coarse.assignment is not None
+        assert coarse.adjacency is not None
+        generator = torch.Generator().manual_seed(seed)
+        negatives = sample_negatives(
+            level.edge_index, level.num_nodes, level.num_graphs, generator
+        )
         return {
             "entropy": assignment_entropy(coarse.assignment),
             "edge_entropy": edge_entropy(coarse.adjacency),

@@ -120,7 +120,7 @@ class Roma(nn.Module):
         Returns:
             Forecasts and, where given, coarse-grained targets per level, and the penalties.
         """
-        levels, penalties = self.hierarchy(self.encode(batch))
+        levels, penalties = self.hierarchy(self.encode(batch), seed=batch.seed)
         tokens = self.attend(levels)
         sizes = [level.num_nodes for level in levels]
         outputs: list[LevelForecast] = []
@@ -191,7 +191,7 @@ class Roma(nn.Module):
 
     def forecast_fine(self, batch: SubgraphBatch) -> Tensor:
         """Forecast the core nodes only, shape ``(G, B, Q)``; coarse levels are not decoded."""
-        levels, _ = self.hierarchy(self.encode(batch), with_penalties=False)
+        levels, _ = self.hierarchy(self.encode(batch))
         tokens = self.attend(levels)[:, : levels[0].num_nodes]
         return self.decode(levels[0], tokens, batch.steps)
 
@@ -218,15 +218,23 @@ class Roma(nn.Module):
         )
 
     def hierarchy(
-        self, fine: Level, *, with_penalties: bool = True
+        self, fine: Level, seed: int | None = None
     ) -> tuple[list[Level], dict[str, Tensor]]:
-        """Coarse-grain the fine level step by step; also returns the named penalties."""
+        """Coarse-grain the fine level step by step.
+
+        Args:
+            fine: The encoded fine level.
+            seed: Seed of the link penalty; without one no penalties are computed.
+
+        Returns:
+            All levels, fine first, and the penalties by name and level.
+        """
         levels = [fine]
         penalties: dict[str, Tensor] = {}
         for index, renormalization in enumerate(self.renormalizations, start=1):
             coarse, embedded = renormalization(levels[-1])
-            if with_penalties:
-                terms = renormalization.penalties(levels[-1], embedded, coarse)
+            if seed is not None:
+                terms = renormalization.penalties(levels[-1], embedded, coarse, seed)
                 penalties.update({f"{name}/{index}": value for name, value in terms.items()})
             levels.append(coarse)
         return levels, penalties

@@ -1,1 +1,1 @@
-"""nn"""
+"""Layers: hyperbolic convolution, pooling, attention, lifting and trunks."""

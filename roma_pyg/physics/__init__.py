@@ -1,1 +1,1 @@
-"""physics"""
+"""Derivatives and residuals of learned fields."""

@@ -121,23 +121,49 @@ def step_errors(level: LevelForecast) -> Tensor:
             "Expected every level to have a target (got None): a batch for training or "
             "validation needs 'target'."
         )
-    errors = smspe(level.prediction, level.target)
+    return _mean_over_tokens(level, smspe(level.prediction, level.target))
+
+
+def squared_errors(level: LevelForecast) -> Tensor:
+    """Mean squared error of one level at every step ahead, tokens weighted by their importance.
+
+    Returns:
+        Mean over subgraphs and tokens, shape ``(Q,)``, in squared units of the observable.
+
+    Raises:
+        ValueError: If the level has no target.
+    """
+    if level.target is None:
+        raise ValueError("Expected a level with a target (got None).")
+    return _mean_over_tokens(level, (level.prediction - level.target).square())
+
+
+def _mean_over_tokens(level: LevelForecast, errors: Tensor) -> Tensor:
     if level.importance is not None:
         errors = errors * (level.importance / level.importance.mean()).unsqueeze(-1)
     return errors.flatten(0, -2).mean(dim=0)
 
 
 def data_loss(
-    output: RomaOutput, weights: Tensor, coarse_weight: float
+    output: RomaOutput,
+    weights: Tensor,
+    coarse_weight: float,
+    scale: Tensor | None = None,
+    squared_share: float = 0.0,
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted forecast error of all levels.
 
     Term of level l: ``d_l = mean_q w_q mean_i sMSPE_iq``; total: ``d_0 + c (d_1 + d_2 + ...)``.
+    With a squared share a the fine term is ``(1 - a) d_0 + a mean_q MSE_q / sigma_q^2``. The sMSPE
+    cares for small values most, the squared error for large deviations; both are one where the
+    forecast is as good as the base forecast.
 
     Args:
         output: Forecasts with targets.
         weights: Weight of each step ahead, shape ``(Q,)``, such as ``HorizonWeights(steps)``.
         coarse_weight: Weight c of each coarse level, non-negative.
+        scale: Error scale sigma_q of the base forecast at each step ahead, shape ``(Q,)``.
+        squared_share: Share a of the squared error in the fine term, in [0, 1].
 
     Returns:
         The total, and the terms before weighting by level: ``data/0``, ``data/1``, ...
@@ -153,7 +179,11 @@ def data_loss(
                 f"Expected 'weights' of shape {tuple(errors.shape)}, one per step ahead "
                 f"(got {tuple(weights.shape)})."
             )
-        terms[f"data/{index}"] = (weights * errors).mean()
+        term = (weights * errors).mean()
+        if index == 0 and squared_share > 0 and scale is not None:
+            squared = (squared_errors(level) / scale.square()).mean()
+            term = (1 - squared_share) * term + squared_share * squared
+        terms[f"data/{index}"] = term
     total = torch.zeros((), device=weights.device)
     for name, term in terms.items():
         total = total + (term if name == "data/0" else coarse_weight * term)

@@ -43,10 +43,14 @@ class RomaModule(L.LightningModule):
             :class:`HorizonWeights`; None weighs all steps equally.
         config: The resolved configuration of the run as plain values; it is stored in
             checkpoints as ``hyper_parameters``.
+        scale: Error scale of the base forecast at each step ahead, shape ``(horizon,)``, for the
+            squared share of the loss; None leaves that out.
 
     Raises:
         TypeError: If ``config`` holds something that a checkpoint could not load without pickle.
     """
+
+    scale: Tensor | None
 
     def __init__(
         self,
@@ -55,6 +59,7 @@ class RomaModule(L.LightningModule):
         pool: PoolConfig,
         reference: Tensor | None = None,
         config: dict[str, Any] | None = None,
+        scale: Tensor | None = None,
     ) -> None:
         """Bind model and options."""
         super().__init__()
@@ -62,6 +67,8 @@ class RomaModule(L.LightningModule):
         self.options = options
         self.pool = pool
         self.horizon_weights = HorizonWeights(reference)
+        # The floor is that of the horizon weights: what the base forecasts exactly is no yardstick.
+        self.register_buffer("scale", None if scale is None else scale.clamp_min(1e-3))
         self._errors: dict[int, HorizonErrors] = {}
         config = {} if config is None else config
         _check_plain(config, "config")
@@ -121,9 +128,11 @@ class RomaModule(L.LightningModule):
         self.log("optimizer/gradient_norm", torch.linalg.vector_norm(torch.stack(norms)))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """AdamW with decay on matrices, warm-up and cosine decay per step."""
+        """Muon or AdamW with decay on matrices, warm-up and cosine decay per step."""
         options = self.options
-        optimizer = make_optimizer(self.model, options.learning_rate, options.weight_decay)
+        optimizer = make_optimizer(
+            self.model, options.learning_rate, options.weight_decay, options.optimizer
+        )
         schedule = warmup_cosine(optimizer, options.max_steps, options.warmup)
         return {
             "optimizer": optimizer,
@@ -143,7 +152,10 @@ class RomaModule(L.LightningModule):
         """Return the forecast and all unweighted terms with their weighted ``total``."""
         output = self(batch)
         weights = self.horizon_weights(batch.steps)
-        data, terms = data_loss(output, weights, self.options.coarse_weight)
+        scale = None if self.scale is None else self.scale[batch.steps - 1]
+        data, terms = data_loss(
+            output, weights, self.options.coarse_weight, scale, self.options.squared_error
+        )
         total = data + penalty_loss(output.penalties, self.pool)
         terms = {**terms, **output.penalties, "total": total}
         if not torch.isfinite(total):

@@ -1,11 +1,13 @@
-"""AdamW with weight decay on matrices only."""
+"""The optimiser of a run: Muon or AdamW, with weight decay on matrices only."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from torch import nn
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
+
+from roma_pyg.training.muon import Muon
 
 
 def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
@@ -46,6 +48,22 @@ def decay_groups(model: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
     ]
 
 
-def make_optimizer(model: nn.Module, learning_rate: float, weight_decay: float) -> AdamW:
-    """Return AdamW (Loshchilov & Hutter 2019, arXiv:1711.05101) over :func:`decay_groups`."""
-    return AdamW(decay_groups(model, weight_decay), lr=learning_rate)
+def make_optimizer(
+    model: nn.Module,
+    learning_rate: float,
+    weight_decay: float,
+    kind: Literal["muon", "adamw"] = "adamw",
+) -> Optimizer:
+    """Make the optimiser over :func:`decay_groups`.
+
+    Args:
+        model: What is trained.
+        learning_rate: Peak learning rate.
+        weight_decay: Decoupled decay of the matrices.
+        kind: ``adamw`` (Loshchilov & Hutter 2019, arXiv:1711.05101), as published, or ``muon``,
+            which updates the matrices by :class:`Muon` and the rest by AdamW.
+    """
+    matrices, others = decay_groups(model, weight_decay)
+    if kind == "muon":
+        return Muon([{**matrices, "orthogonal": True}, others], learning_rate)
+    return AdamW([matrices, others], lr=learning_rate)

@@ -56,14 +56,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(config, weights, step)
 
 
-def load_model(path: Path | str) -> tuple[Roma, RunConfig]:
-    """Load the model of a run folder (its best checkpoint) or of a checkpoint file.
+def load(path: Path | str) -> Roma:
+    """Load a trained model, ready to forecast.
+
+    Args:
+        path: Folder of a run (its best checkpoint is taken) or a checkpoint file.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If it is damaged.
     """
-    path = Path(path)
+    return load_model(Path(path))[0]
+
+
+def load_model(path: Path) -> tuple[Roma, RunConfig]:
+    """Load the model of a run folder or checkpoint file, and the configuration of its run.
+
+    Raises:
+        FileNotFoundError: If there is no checkpoint.
+        ValueError: If it is damaged.
+    """
     checkpoint = read_checkpoint(path / "best.ckpt" if path.is_dir() else path)
     model = Roma(checkpoint.config.model, checkpoint.config.data)
     model.load_state_dict(checkpoint.weights)

@@ -58,7 +58,12 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         # Scales and base forecast come back with the weights.
         model.load_state_dict(read_checkpoint(checkpoint).weights)
     module = RomaModule(
-        model, options, config.model.pool, model.base.reference, config.to_dict()
+        model,
+        options,
+        config.model.pool,
+        model.base.reference,
+        config.to_dict(),
+        model.base.scale,
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
@@ -81,14 +86,20 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             num_sanity_val_steps=0,
             log_every_n_steps=options.log_interval,
             logger=logger,
-            callbacks=make_callbacks(options, folder, data.series.dt, progress=progress),
+            callbacks=make_callbacks(
+                options, folder, data.series.dt, average=options.average, progress=progress
+            ),
             enable_progress_bar=progress,
             enable_model_summary=False,
             default_root_dir=folder,
         )
-        trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
-    if trainer.interrupted:
-        raise KeyboardInterrupt
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        except SystemExit:
+            # Lightning ends the process on Ctrl-C, after the callbacks have saved last.ckpt.
+            if trainer.interrupted:
+                raise KeyboardInterrupt from None
+            raise
     return folder
 
 

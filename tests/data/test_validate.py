@@ -126,7 +126,7 @@ def test_impossible_values(values, error, message):
         ([[0.0, 1.5], [1, 2]], None, r"row 0, column 1: .*integer node id \(got 1.5"),
         ([[0.0, np.nan], [1, 2]], None, "integer node id"),
         ([[0, 1], [1, 2], [2, 0]], None, r"shape \(2, E\)"),
-        ([[0, 1], [1, 2]], [1.0, -2.0], r"row 2, column 1: .*non-negative weight \(got -2"),
+        ([[0, 1], [1, 2]], [1.0, -2.0], r"weight of edge 1: .*non-negative weight \(got -2"),
         ([[0, 1], [1, 2]], [1.0, np.inf], "finite, non-negative"),
         ([[0, 1], [1, 2]], [1.0], "one weight per edge"),
         (np.zeros((2, 0), dtype=int), None, "empty"),
