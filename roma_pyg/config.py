@@ -173,7 +173,8 @@ class DataConfig:
         horizon: Samples ahead that the model is trained to forecast directly.
         nodes_per_graph: Nodes B of a sampled subgraph.
         graphs_per_batch: Subgraphs per training step.
-        walk_length: Steps of the random walks that draw a subgraph.
+        walk_length: Steps of the random walks that draw a subgraph (published: 16). Shorter
+            walks meet more leaves and fewer hubs.
         max_neighbors: Neighbours of a node that its first layer sees; sampled above this.
         noise: Variance of the multiplicative log-normal noise on inputs and training targets.
     """
@@ -193,7 +194,7 @@ class DataConfig:
     horizon: int = 64
     nodes_per_graph: int = 512
     graphs_per_batch: int = 1
-    walk_length: int = 16
+    walk_length: int = 4
     max_neighbors: int = 64
     noise: float = 4e-4
 
@@ -230,7 +231,7 @@ class EncoderConfig:
     """
 
     geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
-    width: int = 96
+    width: int = 64
     layers: int = 2
     curvature: float = 0.125
 
@@ -257,7 +258,7 @@ class PoolConfig:
     """
 
     sizes: list[int] = field(default_factory=lambda: [64, 16])
-    width: int = 96
+    width: int = 64
     entropy: float = 1e-3
     edge_entropy: float = 1e-3
     link: float = 1e-2
@@ -296,10 +297,10 @@ class OperatorConfig:
         dropout: Dropout probability.
     """
 
-    width: int = 192
-    layers: int = 3
-    heads: int = 8
-    num_functions: int = 32
+    width: int = 128
+    layers: int = 2
+    heads: int = 4
+    num_functions: int = 16
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25
@@ -335,7 +336,7 @@ class TrunkConfig:
 
     kind: Literal["deeponet", "nomad"] = "deeponet"
     basis: int = 64
-    width: int = 128
+    width: int = 96
     layers: int = 2
     fourier_features: int = 64
     fourier_std: float = 1.0
@@ -410,7 +411,7 @@ class TrainingConfig:
     seed: int = 0
     max_steps: int = 4000
     optimizer: Literal["muon", "adamw"] = "muon"
-    learning_rate: float = 2e-3
+    learning_rate: float = 4e-3
     weight_decay: float = 5e-3
     warmup: float = 0.05
     clip: float = 1.0

@@ -17,8 +17,8 @@ def _load(name: str) -> str | None:
     try:
         importlib.import_module(name.replace("-", "_"))
         return importlib.metadata.version(name)
-    except (ImportError, OSError):
-        # OSError: compiled for another version of torch.
+    except (ImportError, OSError, RuntimeError):
+        # OSError: compiled for another version of torch; RuntimeError: for another CUDA.
         return None
 
 
@@ -30,10 +30,15 @@ def kernel_versions() -> dict[str, str | None]:
 def use_kernel(name: str) -> bool:
     """Whether a kernel package is installed, loads, and is not turned off.
 
-    Setting the environment variable ``ROMA_DISABLE_KERNELS=1`` turns all of them off; results
-    are the same either way.
+    Setting the environment variable ``ROMA_DISABLE_KERNELS=1`` (anything but ``0`` or nothing)
+    turns all of them off; results are the same either way.
 
     Args:
         name: ``torch-scatter`` or ``torch-sparse``.
+
+    Raises:
+        ValueError: If there is no kernel of that name.
     """
+    if name not in KERNELS:
+        raise ValueError(f"Expected 'name' to be one of {KERNELS} (got {name!r}).")
     return os.environ.get(SWITCH, "0") in ("", "0") and _load(name) is not None

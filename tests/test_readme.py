@@ -25,7 +25,7 @@ BLOCKS = [
 TINY: dict[str, Any] = {
     "data": {
         "graph": {"nodes": 300},
-        "kuramoto": {"steps": 400, "burn_in": 1.0},
+        "kuramoto": {"steps": 800, "burn_in": 1.0},
         "positional": {"eigenmaps": 2, "walk_embedding": 2},
         "window": 8,
         "horizon": 8,

@@ -55,9 +55,11 @@ def _generate(argv: list[str]) -> int:
 
 
 def _check(path: Path) -> int:
-    from roma_pyg.data.store import check_store
+    from roma_pyg.data.store import StoreError, check_store
 
-    check_store(path)
+    problems = check_store(path)
+    if problems:
+        raise StoreError("\n  ".join([f"{len(problems)} problems in '{path}':", *problems]))
     write(f"{path}: every file is whole.")
     return 0
 
@@ -87,11 +89,11 @@ def _info(path: Path) -> int:
 
 
 def _flat(metadata: dict[str, Any], prefix: str = "") -> list[tuple[str, Any]]:
-    """Metadata by dotted name; checksums are for ``check``, and left out."""
+    """Metadata by dotted name; the files and their checksums are for ``check``, and left out."""
     rows: list[tuple[str, Any]] = []
     for name, value in metadata.items():
         if isinstance(value, dict):
-            rows += [] if "checksum" in name else _flat(value, f"{prefix}{name}.")
+            rows += [] if name == "files" else _flat(value, f"{prefix}{name}.")
         else:
             rows.append((prefix + name, value))
     return rows

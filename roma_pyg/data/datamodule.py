@@ -51,6 +51,9 @@ class GraphSeriesData(L.LightningDataModule):
         training: Seed, steps and workers.
         series: The series; loaded or generated from ``data`` if None.
         progress: Show progress while generating.
+
+    Raises:
+        ValueError: If the series is too short or the graph too small for the split.
     """
 
     def __init__(
@@ -73,10 +76,12 @@ class GraphSeriesData(L.LightningDataModule):
         self.position: FloatArray = positional_features(
             graph, data.positional, Path(data.root) / ".cache"
         )
+        # Subgraphs have one size: a model made for few training nodes takes no more in validation.
+        size = min(data.nodes_per_graph, len(self.split.nodes["train"]))
         self.samplers = {
             part: SubgraphSampler(
                 graph.induced(self.split.visible(part)),
-                data.nodes_per_graph,
+                size,
                 data.walk_length,
                 data.max_neighbors,
             )
@@ -85,11 +90,15 @@ class GraphSeriesData(L.LightningDataModule):
 
     @property
     def nodes_per_graph(self) -> int:
-        """Core nodes of a training subgraph: as asked for, or the whole training graph."""
+        """Core nodes of a subgraph: as asked for, or the number of training nodes if less."""
         return self.samplers["train"].size
 
     def statistics(self, count: int = 80) -> Iterator[SubgraphBatch]:
-        """Training batches with targets at every step ahead, to fit scales on."""
+        """Training batches with targets at every step ahead, to fit scales on.
+
+        Args:
+            count: Number of batches; they are the same at every call.
+        """
         stream = self._stream("train", STATISTICS, steps_ahead=None)
         return (stream.batch(index) for index in range(count))
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roma_pyg.data.graph import FloatArray, Graph, IntArray
+from roma_pyg.data.graph import FloatArray, Graph, IntArray, as_indices, check_range
 from roma_pyg.data.walks import random_walks
+
+# Rounds of walks after which roots are only drawn among the nodes that were not met yet.
+_PATIENCE = 8
 
 
 @dataclass
@@ -54,7 +59,7 @@ class SubgraphBatch:
 
     def to(self, device: torch.device | str) -> SubgraphBatch:
         """Return the batch with its tensors on a device."""
-        moved = {
+        moved: dict[str, Any] = {
             key: value.to(device) for key, value in vars(self).items() if isinstance(value, Tensor)
         }
         return replace(self, **moved)
@@ -78,39 +83,73 @@ class Subgraph:
     receiver: IntArray
     weight: FloatArray
 
+    @property
+    def core(self) -> IntArray:
+        """Core nodes, shape ``(B,)``."""
+        return self.nodes[: self.num_core]
+
 
 class SubgraphSampler:
     """Draws subgraphs with exactly ``size`` core nodes by random walks (GraphSAINT).
 
     Walks start at random roots and are repeated until ``size`` distinct nodes are met (Zeng et
-    al. 2020, arXiv:1907.04931, walk sampler). Each core node also brings its neighbours, at most
-    ``max_neighbors`` of them (stratified over its neighbour list above that), so that the first
-    layer sees the neighbourhood a node has in the whole graph. The cost of one draw is
-    O(size * max_neighbors) and does not depend on N.
+    al. 2020, arXiv:1907.04931, walk sampler). Each core node also brings its neighbours, so that
+    the first layer sees the neighbourhood a node has in the whole graph. Of more than
+    ``max_neighbors`` neighbours, the list is cut into that many strata, and each stratum is
+    represented by one neighbour, drawn in proportion to its coupling, which carries the coupling
+    of the whole stratum: the coupling-weighted mean over the drawn neighbours is then an unbiased
+    estimate of that over all. The time of one draw is O(size * max_neighbors * log E) and does
+    not grow with N otherwise.
 
     Args:
         graph: The graph, N nodes.
         size: Core nodes B of a subgraph; the whole graph if it has fewer.
         walk_length: Steps of a walk.
         max_neighbors: Largest number of neighbours per core node.
+
+    Raises:
+        ValueError: If the graph is empty or a number is below 1.
+
+    Example:
+        >>> ring = Graph.from_edges(np.arange(8), (np.arange(8) + 1) % 8, 8)
+        >>> sub = SubgraphSampler(ring, size=4, walk_length=2).expand(
+        ...     np.array([0, 1, 2, 5]), np.random.default_rng(0)
+        ... )
+        >>> sub.nodes, sub.num_core
+        (array([0, 1, 2, 5, 3, 4, 6, 7]), 4)
+        >>> sub.nodes[sub.sender], sub.receiver
+        (array([1, 7, 0, 2, 1, 3, 4, 6]), array([0, 0, 1, 1, 2, 2, 3, 3]))
     """
 
     def __init__(
         self, graph: Graph, size: int = 512, walk_length: int = 16, max_neighbors: int = 64
     ) -> None:
-        """Bind the sampler to a graph; O(N) memory for one lookup table."""
+        """Bind the sampler to a graph; O(N + edges of nodes above max_neighbors) memory."""
+        if graph.num_nodes == 0:
+            raise ValueError("Expected a graph with at least one node (got none).")
+        numbers = {"size": size, "walk_length": walk_length, "max_neighbors": max_neighbors}
+        for name, value in numbers.items():
+            if value < 1:
+                raise ValueError(f"Expected '{name}' to be at least 1 (got {value}).")
         self.graph = graph
         self.size = min(size, graph.num_nodes)
         self.walk_length = walk_length
         self.max_neighbors = max_neighbors
         self._place = np.full(graph.num_nodes, -1, dtype=np.int64)
         self._inclusion: NDArray[np.float64] | None = None
+        # Running sum of the couplings of all nodes with more than max_neighbors neighbours, and
+        # where each of them starts in it.
+        large = graph.degree > max_neighbors
+        self._hubs = np.flatnonzero(large)
+        self._hub_start = np.cumsum(graph.degree[large]) - graph.degree[large]
+        coupling = graph.weight[np.repeat(large, graph.degree)]
+        self._hub_mass = np.concatenate([[0.0], np.cumsum(coupling, dtype=np.float64)])
 
     def sample(self, rng: np.random.Generator) -> Subgraph:
         """Draw one subgraph; the same state of ``rng`` gives the same subgraph."""
         return self.expand(self._walk(rng), rng)
 
-    def importance(self, core: IntArray, draws: int = 64) -> FloatArray:
+    def importance(self, core: IntArray, draws: int = 256) -> FloatArray:
         """Weights that make a mean over sampled nodes a mean over all nodes.
 
         Walks meet hubs more often than leaves. The weight of a node is the inverse of the chance
@@ -121,6 +160,9 @@ class SubgraphSampler:
         Args:
             core: Nodes of the graph, shape ``(n,)``.
             draws: Subgraphs of the estimate, which is made at the first call.
+
+        Returns:
+            Positive weights, shape ``(n,)``.
         """
         if self._inclusion is None:
             rng = np.random.default_rng(0x1A7)
@@ -138,42 +180,50 @@ class SubgraphSampler:
         """Core nodes of subgraphs that together contain every target.
 
         Walks start at targets that are not covered yet, so that a subgraph is as local as in
-        training.
+        training. O(N) memory, and time in proportion to the number of subgraphs.
 
         Args:
-            targets: Distinct node indices, shape ``(n,)``.
+            targets: Node indices, shape ``(n,)``.
             rng: Source of randomness.
 
         Returns:
             Arrays of exactly ``size`` distinct nodes.
+
+        Raises:
+            ValueError: If a target is out of range.
         """
-        waiting = np.zeros(self.graph.num_nodes, dtype=bool)
-        waiting[targets] = True
-        pool = rng.permutation(targets)
+        targets = as_indices("targets", targets)
+        check_range("targets", targets, self.graph.num_nodes)
+        uncovered = _Uncovered(rng.permutation(targets), self.graph.num_nodes)
         cores: list[IntArray] = []
-        while len(pool):
-            core = self._walk(rng, pool)
-            waiting[core] = False
+        while uncovered.rewind():
+            core = self._walk(rng, uncovered)
+            uncovered.remove(core)
             cores.append(core)
-            pool = pool[waiting[pool]]
         return cores
 
     def expand(self, core: IntArray, rng: np.random.Generator) -> Subgraph:
-        """Add the sampled neighbours of ``core`` and return the subgraph."""
+        """Add the (sampled) neighbours of ``core`` and return the subgraph.
+
+        Args:
+            core: Distinct node indices, shape ``(B,)``; the subgraph orders them by falling degree.
+            rng: Source of randomness, for nodes with more than ``max_neighbors`` neighbours.
+        """
         rowptr, degree = self.graph.rowptr, self.graph.degree
         core = core[np.lexsort((core, -degree[core]))]
         count = np.minimum(degree[core], self.max_neighbors)
         receiver = np.repeat(np.arange(len(core)), count)
         rank = np.arange(len(receiver)) - np.repeat(np.cumsum(count) - count, count)
-        stretch = (degree[core] / np.maximum(count, 1))[receiver]
-        jitter = np.where(stretch > 1, rng.random(len(receiver)), 0.0)
-        edge = rowptr[core][receiver] + np.minimum(
-            ((rank + jitter) * stretch).astype(np.int64), degree[core][receiver] - 1
-        )
+        edge = rowptr[core][receiver] + rank
+        weight = self.graph.weight[edge].astype(np.float64)
+        # Sorted by degree, the hubs come first.
+        hubs = core[degree[core] > self.max_neighbors]
+        if len(hubs):
+            drawn = len(hubs) * self.max_neighbors
+            edge[:drawn], weight[:drawn] = self._draw_neighbors(hubs, rng)
         neighbor = self.graph.col[edge]
-        weight = self.graph.weight[edge]
         total = np.bincount(receiver, weights=weight, minlength=len(core))
-        weight = (weight / np.where(total > 0, total, 1)[receiver]).astype(np.float32)
+        weight /= np.where(total > 0, total, 1)[receiver]
         place = self._place
         place[core] = np.arange(len(core))
         halo = np.unique(neighbor[place[neighbor] < 0])
@@ -181,27 +231,89 @@ class SubgraphSampler:
         sender = place[neighbor]
         place[core] = -1
         place[halo] = -1
-        return Subgraph(np.concatenate([core, halo]), len(core), sender, receiver, weight)
+        nodes = np.concatenate([core, halo])
+        return Subgraph(nodes, len(core), sender, receiver, weight.astype(np.float32))
 
-    def _walk(self, rng: np.random.Generator, pool: IntArray | None = None) -> IntArray:
-        """Collect ``size`` distinct nodes; roots come from ``pool`` (in order) if given."""
+    def _draw_neighbors(
+        self, hubs: IntArray, rng: np.random.Generator
+    ) -> tuple[IntArray, NDArray[np.float64]]:
+        """One edge of each stratum of each hub, ascending, with the coupling of its stratum."""
+        start = self._hub_start[np.searchsorted(self._hubs, hubs)][:, None]
+        cuts = np.arange(self.max_neighbors + 1) * self.graph.degree[hubs][:, None]
+        bounds = start + cuts // self.max_neighbors
+        mass = self._hub_mass[bounds]
+        total = np.diff(mass, axis=1)
+        aim = mass[:, :-1] + rng.random(total.shape) * total
+        pick = np.searchsorted(self._hub_mass, aim, side="right") - 1
+        pick = pick.clip(bounds[:, :-1], bounds[:, 1:] - 1)
+        edge = self.graph.rowptr[hubs][:, None] + pick - start
+        return edge.ravel(), total.ravel()
+
+    def _walk(self, rng: np.random.Generator, uncovered: _Uncovered | None = None) -> IntArray:
+        """Collect ``size`` distinct nodes; roots come from ``uncovered`` as long as it has any."""
         total = self.graph.num_nodes
         if self.size == total:
             return np.arange(total)
         chunk = max(1, self.size // (self.walk_length + 1))
-        seen: list[IntArray] = []
         found = np.empty(0, dtype=np.int64)
-        used = 0
+        rounds = 0
         while len(found) < self.size:
-            if pool is not None and used < len(pool):
-                roots = pool[used : used + chunk]
-                used += len(roots)
-            else:
-                roots = rng.integers(total, size=chunk)
-            seen.append(random_walks(self.graph, roots, self.walk_length, rng).ravel())
-            visited = np.concatenate(seen)
+            roots = found[:0] if uncovered is None else uncovered.take(chunk)
+            if not len(roots):
+                # Where a subgraph is most of the graph, the last nodes would take long to meet.
+                patient = rounds < _PATIENCE
+                candidates = rng.integers(total, size=chunk if patient else 1024 + self.size)
+                roots = candidates if patient else self._unmet(found, candidates, chunk)
+            walks = random_walks(self.graph, roots, self.walk_length, rng)
+            visited = np.concatenate([found, walks.ravel()])
             found = visited[np.sort(np.unique(visited, return_index=True)[1])]
+            rounds += 1
         return found[: self.size]
+
+    def _unmet(self, found: IntArray, candidates: IntArray, count: int) -> IntArray:
+        """First candidates that are not in ``found``, or any where all are."""
+        self._place[found] = 0
+        fresh = candidates[self._place[candidates] < 0]
+        self._place[found] = -1
+        return fresh[:count] if len(fresh) else candidates[:count]
+
+
+class _Uncovered:
+    """Targets that no subgraph contains yet, in a fixed order.
+
+    Skips what is covered as it goes: all its work together is linear in the number of targets.
+    """
+
+    def __init__(self, targets: IntArray, num_nodes: int) -> None:
+        self._targets = targets
+        self._waiting = np.zeros(num_nodes, dtype=bool)
+        self._waiting[targets] = True
+        self._head = 0
+        self._cursor = 0
+
+    def rewind(self) -> bool:
+        """Go back to the first uncovered target; return whether there is one."""
+        while self._head < len(self._targets):
+            block = self._waiting[self._targets[self._head : self._head + 1024]]
+            if block.any():
+                self._head += int(np.argmax(block))
+                break
+            self._head += len(block)
+        self._cursor = self._head
+        return self._head < len(self._targets)
+
+    def take(self, count: int) -> IntArray:
+        """Return the next uncovered targets, at most ``count``."""
+        taken = self._targets[:0]
+        while len(taken) < count and self._cursor < len(self._targets):
+            block = self._targets[self._cursor : self._cursor + count - len(taken)]
+            self._cursor += len(block)
+            taken = np.concatenate([taken, block[self._waiting[block]]])
+        return taken
+
+    def remove(self, nodes: IntArray) -> None:
+        """Mark nodes as covered."""
+        self._waiting[nodes] = False
 
 
 def _degree_class(degree: IntArray) -> IntArray:
@@ -211,46 +323,61 @@ def _degree_class(degree: IntArray) -> IntArray:
 
 
 def collate(
-    subgraphs: list[Subgraph],
-    windows: list[NDArray[np.float32]],
+    subgraphs: Sequence[Subgraph],
+    windows: Sequence[NDArray[np.float32]],
     position: NDArray[np.float32],
     steps: IntArray,
-    targets: list[NDArray[np.float32]] | None = None,
+    targets: Sequence[NDArray[np.float32]] | None = None,
     node_ids: IntArray | None = None,
     importance: FloatArray | None = None,
     seed: int = 0,
 ) -> SubgraphBatch:
-    """Join subgraphs into one batch, all cores first.
+    """Join subgraphs into one batch, all cores first; O(G (B + e) (K + P)) memory.
 
     Args:
         subgraphs: G subgraphs with the same number of core nodes.
         windows: History of every subgraph's core and halo, shapes ``(n, K)``.
-        position: Positional features of all nodes of the sampled graph, shape ``(N, P)``.
+        position: Positional features of all nodes of the data set, shape ``(N, P)``.
         steps: Steps ahead, shape ``(Q,)``.
         targets: Values of the core nodes, shapes ``(B, Q)``.
         node_ids: Index in the data set of each node of the sampled graph; the identity if None.
         importance: Weights of the core nodes in the loss, shape ``(G * B,)``.
         seed: Seed of what the model draws for this batch.
+
+    Raises:
+        ValueError: If there is no subgraph, or their sizes and windows do not fit together.
     """
+    if not subgraphs:
+        raise ValueError("Expected at least one subgraph (got none).")
     size = subgraphs[0].num_core
-    num_core = size * len(subgraphs)
-    halo_start = num_core
+    if any(sub.num_core != size for sub in subgraphs):
+        sizes = sorted({sub.num_core for sub in subgraphs})
+        raise ValueError(f"Expected subgraphs with equally many core nodes (got {sizes}).")
+    rows = [len(sub.nodes) for sub in subgraphs]
+    if [len(window) for window in windows] != rows:
+        raise ValueError(
+            f"Expected windows of the core and halo nodes, {rows} rows "
+            f"(got {[len(window) for window in windows]})."
+        )
+    halo_start = size * len(subgraphs)
     senders, receivers = [], []
     for g, sub in enumerate(subgraphs):
         inside = sub.sender < size
         senders.append(np.where(inside, sub.sender + g * size, sub.sender - size + halo_start))
         receivers.append(sub.receiver + g * size)
         halo_start += len(sub.nodes) - size
-    cores = np.concatenate([sub.nodes[:size] for sub in subgraphs])
+    cores = np.concatenate([sub.core for sub in subgraphs])
     everyone = np.concatenate([cores] + [sub.nodes[size:] for sub in subgraphs])
+    if node_ids is not None:
+        cores, everyone = node_ids[cores], node_ids[everyone]
     window = np.concatenate([w[:size] for w in windows] + [w[size:] for w in windows])
     return SubgraphBatch(
         window=torch.from_numpy(window),
         position=torch.from_numpy(np.ascontiguousarray(position[everyone])),
         edge_index=torch.from_numpy(np.stack([np.concatenate(senders), np.concatenate(receivers)])),
         edge_weight=torch.from_numpy(np.concatenate([sub.weight for sub in subgraphs])),
-        steps=torch.from_numpy(np.asarray(steps, dtype=np.int64)),
-        node_id=torch.from_numpy(cores if node_ids is None else node_ids[cores]),
+        steps=torch.from_numpy(np.array(steps, dtype=np.int64)),
+        node_id=torch.from_numpy(cores),
         num_graphs=len(subgraphs),
         target=None if targets is None else torch.from_numpy(np.concatenate(targets)),
         importance=None if importance is None else torch.from_numpy(importance),

@@ -18,11 +18,18 @@ class GraphSeries:
     Attributes:
         graph: The graph with N nodes.
         values: Observable of every node at every sample, shape ``(N, T)``, float32, node-major so
-            that a window of one node is contiguous. May be a read-only memory map.
-        dt: Time between samples, in the time unit of the system.
+            that a window of one node is contiguous. May be a read-only memory map; other types
+            are copied to float32.
+        dt: Time between samples, in the time unit of the system, positive.
         name: Short name used in paths, tables and plots.
         extras: Further arrays of the system by name, such as ``omega`` or ``angle`` ``(N,)``.
         metadata: How the data came to be: parameters, seed, version, checksums.
+
+    Example:
+        >>> pair = Graph.from_edges(np.array([0]), np.array([1]), 2)
+        >>> series = GraphSeries(pair, np.ones((2, 5), dtype=np.float32), dt=0.1)
+        >>> series.num_nodes, series.num_steps
+        (2, 5)
     """
 
     graph: Graph
@@ -36,15 +43,21 @@ class GraphSeries:
         """Check that the series fit the graph.
 
         Raises:
-            ValueError: If the shapes disagree or ``dt`` is not positive.
+            TypeError: If the values are not real numbers.
+            ValueError: If the shapes disagree or ``dt`` is not positive and finite.
         """
+        if self.values.dtype != np.float32:
+            if self.values.dtype.kind not in "fiu":
+                raise TypeError(f"Expected 'values' of real numbers (got {self.values.dtype}).")
+            # Frozen: nobody else assigns to it.
+            object.__setattr__(self, "values", self.values.astype(np.float32))
         if self.values.ndim != 2 or self.values.shape[0] != self.graph.num_nodes:
             raise ValueError(
                 f"Expected 'values' of shape (N, T) with N = {self.graph.num_nodes} nodes "
                 f"(got {tuple(self.values.shape)})."
             )
-        if not self.dt > 0:
-            raise ValueError(f"Expected 'dt' to be positive (got {self.dt}).")
+        if not (np.isfinite(self.dt) and self.dt > 0):
+            raise ValueError(f"Expected 'dt' to be positive and finite (got {self.dt}).")
 
     @classmethod
     def from_arrays(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
-from roma_pyg.data.graph import IntArray
+from roma_pyg.data.graph import IntArray, check_range
 from roma_pyg.data.noise import add_noise
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 
@@ -19,7 +19,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
 
     With several workers, worker ``w`` of ``W`` makes the batches ``start + w, start + w + W, ...``
     and the loader deals them out in order. Series, positional features and graph are shared, not
-    copied, between forked workers.
+    copied, between forked workers. Only the given nodes at ``time - K`` to ``time + horizon - 1``
+    are read, for the given times.
 
     Args:
         values: Series of the data set, shape ``(N, T)``, may be a memory map.
@@ -27,15 +28,19 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         nodes: Nodes of the data set that the sampled graph consists of, shape ``(n,)``.
         sampler: Sampler on the graph induced by ``nodes``.
         times: Forecast times to draw from.
-        window: History length K.
-        horizon: Longest step ahead.
+        window: History length K, in samples.
+        horizon: Longest step ahead, in samples.
         noise: Variance of the multiplicative noise on history and targets.
         steps_ahead: Number of steps ahead per batch, stratified over the horizon, or the steps
-            themselves; None for all of them.
+            themselves, distinct; None for all of them.
         graphs: Subgraphs per batch.
-        seed: Seed of the stream.
+        seed: Seed of the stream, non-negative.
         start: First batch.
         stop: Batch to stop before; None never stops.
+
+    Raises:
+        ValueError: If shapes do not fit, there is no time to draw, a window or target would leave
+            the series, or a number is out of range.
     """
 
     def __init__(
@@ -57,8 +62,23 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     ) -> None:
         """Bind the stream to the data; nothing is read yet."""
         super().__init__()
+        if len(nodes) != sampler.graph.num_nodes:
+            raise ValueError(
+                f"Expected 'nodes' of the sampled graph, shape ({sampler.graph.num_nodes},) "
+                f"(got {np.shape(nodes)})."
+            )
+        if len(position) != len(values):
+            raise ValueError(
+                f"Expected 'position' of all {len(values)} nodes of 'values' (got {len(position)})."
+            )
+        check_range("nodes", nodes, len(values))
+        _check_times(times, window, horizon, values.shape[1])
+        _check_steps(steps_ahead, horizon)
+        for name, number, least in (("graphs", graphs, 1), ("seed", seed, 0), ("start", start, 0)):
+            if number < least:
+                raise ValueError(f"Expected '{name}' to be at least {least} (got {number}).")
         self.values = values
-        self.position = position[nodes]
+        self.position = position
         self.nodes = nodes
         self.sampler = sampler
         self.times = times
@@ -81,7 +101,11 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             index += stride
 
     def batch(self, index: int) -> SubgraphBatch:
-        """Make batch number ``index``."""
+        """Make batch number ``index``, from any place and in any order.
+
+        Args:
+            index: Number of the batch, at least 0.
+        """
         rng = np.random.default_rng([self.seed, index])
         steps = self._draw_steps(rng)
         subgraphs: list[Subgraph] = []
@@ -96,8 +120,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             subgraphs.append(sub)
             windows.append(add_noise(history, self.noise, rng))
             targets.append(add_noise(ahead, self.noise, rng))
-        cores = np.concatenate([sub.nodes[: sub.num_core] for sub in subgraphs])
-        importance = self.sampler.importance(cores)
+        importance = self.sampler.importance(np.concatenate([sub.core for sub in subgraphs]))
         return collate(
             subgraphs,
             windows,
@@ -110,14 +133,38 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         )
 
     def _draw_steps(self, rng: np.random.Generator) -> IntArray:
-        """Ascending, distinct steps ahead, one drawn from each of equal strata of the horizon."""
+        """Ascending, distinct steps ahead, one from each stratum of the horizon, each as likely."""
         if not isinstance(self.steps_ahead, int):
             return np.asarray(self.steps_ahead, dtype=np.int64)
         if self.steps_ahead >= self.horizon:
             return np.arange(1, self.horizon + 1)
-        edges = np.linspace(0, self.horizon, self.steps_ahead + 1)
-        draws = edges[:-1] + rng.random(self.steps_ahead) * np.diff(edges)
-        return np.floor(draws).astype(np.int64) + 1
+        bounds = np.arange(self.steps_ahead + 1) * self.horizon // self.steps_ahead
+        draws = rng.random(self.steps_ahead) * np.diff(bounds)
+        steps = bounds[:-1] + draws.astype(np.int64)
+        if self.horizon % self.steps_ahead:
+            # Strata of unequal length are turned around the horizon, so that all steps are equal.
+            steps = np.sort((steps + rng.integers(self.horizon)) % self.horizon)
+        return steps + 1
+
+
+def _check_times(times: range, window: int, horizon: int, num_steps: int) -> None:
+    if len(times) == 0:
+        raise ValueError("Expected at least one forecast time in 'times' (got none).")
+    if min(times) < window or max(times) + horizon > num_steps:
+        raise ValueError(
+            f"Expected 'times' in [{window}, {num_steps - horizon}] for window {window}, horizon "
+            f"{horizon} and {num_steps} samples (got {min(times)} to {max(times)})."
+        )
+
+
+def _check_steps(steps: int | Sequence[int] | None, horizon: int) -> None:
+    if isinstance(steps, int):
+        if steps < 1:
+            raise ValueError(f"Expected 'steps_ahead' to be at least 1 (got {steps}).")
+    elif steps is not None and (
+        not len(steps) or min(steps) < 1 or max(steps) > horizon or len({*steps}) < len(steps)
+    ):
+        raise ValueError(f"Expected distinct 'steps_ahead' in [1, {horizon}] (got {steps}).")
 
 
 def seed_worker(_: int) -> None:

@@ -1,1 +1,1 @@
-"""Dynamical systems on graphs and their integration."""
+"""Dynamical systems on graphs: right-hand sides and their integration in time."""

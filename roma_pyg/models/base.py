@@ -13,15 +13,26 @@ class BaseForecast(nn.Module):
 
     .. math:: \bar y(t + q) = W_q [w, A w, 1], \qquad \sigma_q^2 = E (y - \bar y)^2
 
+    Here w is the window of a node and A w the mean window of its neighbours (zero without any).
     The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
     order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
-    the forecast is linear in the window, it commutes with coarse graining.
+    the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
+    fitted once and not trained; under autocast the forecast keeps their precision, as rounding
+    it to half precision would cost more than the linear forecast errs one step ahead.
 
     Args:
         window: History length K, in samples.
         horizon: Number of steps ahead.
         kind: ``linear`` (fitted by :meth:`fit`), ``persistence`` (the last value) or ``none``
             (zero, with scale one: the published model).
+
+    Raises:
+        ValueError: If ``kind`` is unknown.
+
+    Example:
+        >>> base = BaseForecast(window=2, horizon=3, kind="persistence")
+        >>> base(torch.tensor([[0.1, 0.5, 0.7, 0.9]]), torch.tensor([1, 3])).tolist()
+        [[0.5, 0.5]]
     """
 
     weight: Tensor
@@ -53,26 +64,40 @@ class BaseForecast(nn.Module):
 
         Args:
             samples: Lags ``[own, neighbour]`` of shape ``(n, 2 K)``, targets ``(n, horizon)``,
-                noisy as in training, and the weight of each row, ``(n,)``.
+                noisy as in training, and the weight of each row, ``(n,)``, non-negative.
             penalty: Ridge penalty as a fraction of the mean variance of a lag.
 
         Raises:
-            ValueError: If there are no samples.
+            ValueError: If there are no samples, their shapes do not fit, or they are not finite.
         """
         samples = list(samples)
         if not samples:
             raise ValueError("Expected at least one training sample to fit the base forecast.")
         lags, target, weight = (torch.cat(parts) for parts in zip(*samples, strict=True))
-        weight = weight / weight.sum()
+        rows = len(lags)
+        for name, values, shape in (
+            ("lags", lags, (rows, 2 * self.window)),
+            ("target", target, (rows, len(self.scale))),
+            ("weight", weight, (rows,)),
+        ):
+            if values.shape != shape:
+                raise ValueError(f"Expected '{name}' of shape {shape} (got {tuple(values.shape)}).")
+            if not bool(values.isfinite().all()):
+                bad = int((~values.isfinite()).reshape(rows, -1).any(1).nonzero()[0])
+                raise ValueError(
+                    f"Expected finite '{name}' to fit the base forecast (got NaN or infinity in "
+                    f"row {bad})."
+                )
+        weight = (weight / weight.sum()).to(target.dtype)
         if self.kind == "linear":
             self.weight.copy_(_ridge(lags, target, weight, penalty))
-        forecast = self(lags, torch.arange(1, len(self.scale) + 1))
         if self.kind == "none":
             forecast = lags[:, self.window - 1 : self.window].expand_as(target)
-        error = target - forecast
-        if self.kind != "none":
-            self.scale.copy_((weight @ error.square()).sqrt().clamp_min(1e-6))
-        relative = error / (target.abs() + forecast.abs() + 1e-4)
+        else:
+            forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
+            variance = weight @ (target - forecast).square()
+            self.scale.copy_(variance.sqrt().clamp_min(1e-6))
+        relative = (target - forecast) / (target.abs() + forecast.abs() + 1e-4)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-8))
 
     def forward(self, lags: Tensor, steps: Tensor, mass: float = 1.0) -> Tensor:
@@ -80,14 +105,15 @@ class BaseForecast(nn.Module):
 
         Args:
             lags: Own and neighbour lags, shape ``(..., 2 K)``.
-            steps: Steps ahead, shape ``(Q,)``.
+            steps: Steps ahead in [1, horizon], 1 is the next sample, shape ``(Q,)``, int64.
             mass: What a constant series of one is on this level; the intercept grows with it.
 
         Returns:
             Forecast, shape ``(..., Q)``.
         """
-        rows = steps - 1
-        return nn.functional.linear(lags, self.weight[rows, :-1], self.weight[rows, -1] * mass)
+        weight = self.weight[steps - 1]
+        with torch.autocast(lags.device.type, enabled=False):
+            return nn.functional.linear(lags, weight[:, :-1], weight[:, -1] * mass)
 
 
 def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:

@@ -22,14 +22,20 @@ class RomaForecaster:
     """Runs a model over a graph of any size, subgraph by subgraph.
 
     The graph is covered by subgraphs drawn as in training; each wanted node is forecast in the
-    first subgraph that contains it. Time and memory per subgraph do not depend on N.
+    first subgraph that contains it. Time and memory per subgraph do not depend on N; a forecast of
+    all nodes takes O(N / B) subgraphs (more than N / B, as they overlap) and O(N (K + horizon))
+    memory.
 
     Args:
         model: The trained model.
         graph: The graph, N nodes.
-        position: Positional features, shape ``(N, P)``.
+        position: Positional features in [0, 1], shape ``(N, P)``.
         seed: Seed of the cover.
-        batch_size: Subgraphs per forward pass.
+        batch_size: Subgraphs per forward pass, at least 1.
+
+    Raises:
+        ValueError: If the positional features do not fit graph and model, or ``batch_size`` is
+            not positive.
     """
 
     name = "ROMA"
@@ -50,9 +56,11 @@ class RomaForecaster:
                 f"Expected 'position' of shape {(graph.num_nodes, data.positional.num_features)} "
                 f"(got {position.shape})."
             )
+        if batch_size < 1:
+            raise ValueError(f"Expected 'batch_size' to be at least 1 (got {batch_size}).")
         self.model = model
         self.graph = graph
-        self.position = position
+        self.position = np.asarray(position, dtype=np.float32)
         self.seed = seed
         self.batch_size = batch_size
         self.sampler = SubgraphSampler(
@@ -87,27 +95,34 @@ class RomaForecaster:
         Args:
             history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
             graph: The graph the forecaster was made for.
-            nodes: Nodes whose forecast is wanted, shape ``(n,)``; all if None.
+            nodes: Nodes whose forecast is wanted, in [0, N), shape ``(n,)``; all if None.
 
         Returns:
             Forecast, shape ``(n, horizon)``.
 
         Raises:
-            ValueError: If graph or history do not fit.
+            ValueError: If graph, history or nodes do not fit.
         """
-        if graph.num_nodes != self.graph.num_nodes:
+        if graph is not self.graph and graph.checksum != self.graph.checksum:
             raise ValueError(
                 f"Expected the graph of {self.graph.num_nodes} nodes that this forecaster was "
-                f"made for (got {graph.num_nodes}); make a new forecaster."
+                f"made for (got another one of {graph.num_nodes} nodes); make a new forecaster."
             )
-        nodes = np.arange(graph.num_nodes) if nodes is None else nodes
-        result = np.full((graph.num_nodes, self.horizon), np.nan, dtype=np.float32)
+        count = graph.num_nodes
+        nodes = np.arange(count) if nodes is None else np.asarray(nodes, dtype=np.int64)
+        if len(nodes) and not 0 <= nodes.min() <= nodes.max() < count:
+            raise ValueError(
+                f"Expected 'nodes' in [0, {count}) (got {nodes.min()} to {nodes.max()})."
+            )
+        result = np.empty((count, self.horizon), dtype=np.float32)
+        waiting = np.ones(count, dtype=bool)
         for batch, subgraphs in self.batches(history, nodes):
-            forecast = self.model.forecast_fine(batch).cpu().numpy()
+            forecast = self.model.forecast_fine(batch).float().cpu().numpy()
             for sub, values in zip(subgraphs, forecast, strict=True):
                 core = sub.nodes[: sub.num_core]
-                new = np.isnan(result[core, 0])
+                new = waiting[core]
                 result[core[new]] = values[new]
+                waiting[core] = False
         return result[nodes]
 
     def hierarchy(self, history: NDArray[np.float32]) -> Hierarchy:
@@ -115,6 +130,9 @@ class RomaForecaster:
 
         Args:
             history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
+
+        Raises:
+            ValueError: If the model has no coarse level or the history has the wrong shape.
         """
         return global_hierarchy(
             self.model, self.graph, self.batches(history, np.arange(self.graph.num_nodes))
@@ -124,6 +142,13 @@ class RomaForecaster:
         self, history: NDArray[np.float32], nodes: IntArray
     ) -> Iterator[tuple[SubgraphBatch, list[Subgraph]]]:
         """Batches whose core nodes cover ``nodes``, the model in evaluation mode meanwhile.
+
+        Args:
+            history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
+            nodes: Nodes to cover, shape ``(n,)``.
+
+        Yields:
+            A batch on the device of the model, and its subgraphs.
 
         Raises:
             ValueError: If the history has the wrong shape.
@@ -140,7 +165,7 @@ class RomaForecaster:
             for start in range(0, len(cores), self.batch_size):
                 chunk = cores[start : start + self.batch_size]
                 subgraphs = [self.sampler.expand(core, rng) for core in chunk]
-                windows = [history[sub.nodes] for sub in subgraphs]
+                windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
                 batch = collate(subgraphs, windows, self.position, steps)
                 yield batch.to(self.model.mean.device), subgraphs
         finally:

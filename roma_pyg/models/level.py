@@ -67,13 +67,19 @@ class Renormalization(nn.Module):
 
     .. math:: Z' = S^T Z\, n / m, \quad u' = S^T u\, n / m, \quad A' = S^T A S.
 
-    The pooled features are normalised before they become points, since the factor n / m would
-    otherwise carry them to the edge of the ball.
+    (arXiv:2502.15913). The pooled features are normalised before they become points, since the
+    factor n / m would otherwise carry them to the edge of the ball. S is dense within a subgraph:
+    time O(e C + n C^2 + n m (C + K) + e m), memory O(e C + n m) per subgraph, nothing n x n on
+    the fine level. Under autocast the graph layers may run in half precision; the assignment and
+    everything that is pooled by it stay in the precision of the observable.
 
     Args:
         supernodes: Number of supernodes m.
         encoder: Width and space of the features.
         config: Width of the assignment layer and shape of the link decoder.
+
+    Raises:
+        ValueError: If there is less than one supernode.
     """
 
     def __init__(self, supernodes: int, encoder: EncoderConfig, config: PoolConfig) -> None:
@@ -95,6 +101,9 @@ class Renormalization(nn.Module):
     def read(self, level: Level) -> tuple[Tensor, Tensor]:
         """Embed the nodes and score them for every supernode.
 
+        Args:
+            level: G graphs of n nodes.
+
         Returns:
             Points Z of shape ``(G n, C)`` and logits of shape ``(G, n, m)``.
         """
@@ -102,24 +111,33 @@ class Renormalization(nn.Module):
         rowptr = row_offsets(level.edge_index[1], count)
         embedded = self.embed(level.points, level.edge_index, count, rowptr)
         logits = self.select.scores(level.points, level.edge_index, level.num_graphs, rowptr=rowptr)
-        return embedded, logits
+        return embedded, logits.to(level.lags.dtype)
 
     def coarsen(self, level: Level, embedded: Tensor, assignment: Tensor) -> Level:
-        """Make the coarse level from embedded points and an assignment."""
+        """Make the coarse level.
+
+        Args:
+            level: The finer level, G graphs of n nodes.
+            embedded: Its embedded points Z, shape ``(G n, C)``.
+            assignment: S, shape ``(G, n, m)``, columns summing to one.
+
+        Returns:
+            The level of m supernodes per graph, coupled by their 8 strongest neighbours.
+        """
         space = self.embed.space
         graphs, n, m = assignment.shape
-        tangent = space.to_tangent(embedded).view(graphs, n, -1)
-        features = self.norm(pool(assignment, tangent))
-        if level.adjacency is None:
-            adjacency = coarse_adjacency(assignment, level.edge_index, level.edge_weight, n)
-        else:
-            adjacency = coarsen_dense(assignment, level.adjacency)
+        tangent = space.to_tangent(embedded).view(graphs, n, -1).to(assignment.dtype)
+        with torch.autocast(assignment.device.type, enabled=False):
+            features = self.norm(pool(assignment, tangent))
+            if level.adjacency is None:
+                adjacency = coarse_adjacency(assignment, level.edge_index, level.edge_weight, n)
+            else:
+                adjacency = coarsen_dense(assignment, level.adjacency)
         edges = dense_to_edges(adjacency)
-        points = space.from_tangent(features)
         return Level(
-            points=points.flatten(0, 1),
+            points=space.from_tangent(features).flatten(0, 1),
             features=features,
-            lags=pool(assignment, level.lags),
+            lags=pool_observable(assignment, level.lags),
             edge_index=edges.edge_index,
             edge_weight=edges.edge_weight,
             mass=level.mass * n / m,
@@ -136,14 +154,15 @@ class Renormalization(nn.Module):
             level: The finer level.
             embedded: Its embedded points Z.
             coarse: The level made from it.
-            seed: Seed of the pairs without a link.
+            seed: Seed of the pairs without a link, in [0, 2^63).
+
+        Returns:
+            Scalars of order one.
         """
         assert coarse.assignment is not None
         assert coarse.adjacency is not None
         generator = torch.Generator().manual_seed(seed)
-        negatives = sample_negatives(
-            level.edge_index, level.num_nodes, level.num_graphs, generator
-        )
+        negatives = sample_negatives(level.edge_index, level.num_nodes, level.num_graphs, generator)
         return {
             "entropy": assignment_entropy(coarse.assignment),
             "edge_entropy": edge_entropy(coarse.adjacency),
@@ -164,7 +183,36 @@ class Renormalization(nn.Module):
         return self.coarsen(level, embedded, assign(logits)), embedded
 
 
+def pool_observable(assignment: Tensor, values: Tensor) -> Tensor:
+    """Coarse-grain values of the observable, ``S^T y n / m``, in full precision.
+
+    Half precision would round truth and history by more than the forecast errs one step ahead, so
+    autocast does not apply here.
+
+    Args:
+        assignment: S, shape ``(G, n, m)``.
+        values: Windows, or targets at Q steps ahead, shape ``(G, n, Q)``.
+
+    Returns:
+        Shape ``(G, m, Q)``.
+    """
+    with torch.autocast(values.device.type, enabled=False):
+        return pool(assignment.to(values.dtype), values)
+
+
 def core_edges(edge_index: Tensor, edge_weight: Tensor, num_core: int) -> tuple[Tensor, Tensor]:
-    """Keep the edges whose sender is a core node."""
+    """Keep the edges whose sender is a core node.
+
+    Args:
+        edge_index: Senders in ``[0, n_all)`` and receivers in ``[0, num_core)``, shape ``(2, e)``.
+        edge_weight: Couplings, shape ``(e,)``; kept as they are, not normalised anew.
+        num_core: Number of core nodes, which come first.
+
+    Example:
+        >>> edges = torch.tensor([[1, 2, 0], [0, 0, 1]])
+        >>> core_edges(edges, torch.tensor([0.25, 0.75, 1.0]), num_core=2)
+        (tensor([[1, 0],
+                [0, 1]]), tensor([0.2500, 1.0000]))
+    """
     inside = torch.nonzero(edge_index[0] < num_core).squeeze(-1)
     return edge_index[:, inside], edge_weight[inside]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 import torch
@@ -13,12 +14,11 @@ from torch import Tensor, nn
 from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.base import BaseForecast
-from roma_pyg.models.level import Level, Renormalization, core_edges
+from roma_pyg.models.level import Level, Renormalization, core_edges, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
 from roma_pyg.models.tokens import TokenEmbedding
 from roma_pyg.nn.attention import AttentionBlock
 from roma_pyg.nn.hyperbolic import HyperbolicConv
-from roma_pyg.nn.pool import pool
 from roma_pyg.nn.segment import row_offsets, weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 
@@ -43,7 +43,8 @@ class Roma(nn.Module):
 
     Args:
         config: Sizes and kinds of the parts.
-        data: Window, horizon and positional features that the model is made for.
+        data: Window, horizon, subgraph size and number of positional features that the model is
+            made for.
     """
 
     mean: Tensor
@@ -59,8 +60,7 @@ class Roma(nn.Module):
         self.embed_position = nn.Linear(data.positional.num_features, config.features)
         widths = [data.window + config.features] + [encoder.width] * encoder.layers
         self.encoder = nn.ModuleList(
-            HyperbolicConv(a, b, encoder.curvature, encoder.geometry)
-            for a, b in zip(widths[:-1], widths[1:], strict=True)
+            HyperbolicConv(a, b, encoder.curvature, encoder.geometry) for a, b in pairwise(widths)
         )
         self.renormalizations = nn.ModuleList(
             Renormalization(size, encoder, config.pool) for size in config.pool.sizes
@@ -97,19 +97,33 @@ class Roma(nn.Module):
         """Fit scales and base forecast on training batches; done once before training.
 
         Args:
-            batches: Training batches whose targets hold all steps ahead, in order.
+            batches: Training batches whose targets hold all steps ahead, in order. Memory is
+                O(n (K + horizon)) for n core nodes in all.
+
+        Raises:
+            ValueError: If there is no batch, one lacks targets at a step ahead, or values are not
+                finite.
         """
         samples = []
-        for batch in batches:
-            if batch.target is None or batch.target.shape[1] != self.data.horizon:
-                raise ValueError("Expected batches with targets for every step ahead.")
-            weight = torch.ones(batch.num_core) if batch.importance is None else batch.importance
+        everything = list(range(1, self.data.horizon + 1))
+        for batch in (batch.to(self.mean.device) for batch in batches):
+            self._check(batch)
+            if batch.target is None or batch.steps.tolist() != everything:
+                raise ValueError(
+                    f"Expected batches with targets at the steps ahead 1 to {self.data.horizon} "
+                    f"(got {'no target' if batch.target is None else batch.steps.tolist()})."
+                )
+            weight = batch.importance
+            if weight is None:
+                weight = batch.target.new_ones(batch.num_core)
             samples.append((self._lags(batch), batch.target, weight))
+        if not samples:
+            raise ValueError("Expected at least one training batch to fit the scales of the model.")
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
-        self.mean.copy_(own.mean())
-        self.std.copy_(own.std().clamp_min(1e-6))
         self.tokens.lifting.standardize(own[: 1 << 14])
         self.base.fit(samples)
+        self.mean.copy_(own.mean())
+        self.std.copy_(own.std().clamp_min(1e-6))
 
     def forward(self, batch: SubgraphBatch) -> RomaOutput:
         """Forecast a batch on all levels.
@@ -119,6 +133,9 @@ class Roma(nn.Module):
 
         Returns:
             Forecasts and, where given, coarse-grained targets per level, and the penalties.
+
+        Raises:
+            ValueError: If the batch does not fit the sizes the model was made for.
         """
         levels, penalties = self.hierarchy(self.encode(batch), seed=batch.seed)
         tokens = self.attend(levels)
@@ -126,14 +143,14 @@ class Roma(nn.Module):
         outputs: list[LevelForecast] = []
         target = None
         if batch.target is not None:
-            target = batch.target.view(batch.num_graphs, -1, batch.target.shape[1])
+            target = batch.target.reshape(batch.num_graphs, -1, batch.target.shape[1])
         for level, branch in zip(levels, tokens.split(sizes, dim=1), strict=True):
             if level.assignment is not None and target is not None:
-                target = pool(level.assignment, target)
+                target = pool_observable(level.assignment, target)
             prediction = self.decode(level, branch, batch.steps)
             outputs.append(LevelForecast(prediction, target, level.assignment))
         if batch.importance is not None:
-            outputs[0].importance = batch.importance.view(batch.num_graphs, -1)
+            outputs[0].importance = batch.importance.reshape(batch.num_graphs, -1)
         return RomaOutput(outputs, penalties)
 
     def forecast(
@@ -154,7 +171,8 @@ class Roma(nn.Module):
             Forecast, shape ``(N, horizon)``, in units of the observable.
 
         Raises:
-            ValueError: If the series is shorter than the window.
+            ValueError: If the series is shorter than the window or its end is not finite, or if
+                ``horizon`` or ``stride`` is out of range.
         """
         from roma_pyg.models.forecast import RomaForecaster
         from roma_pyg.models.rollout import rollout
@@ -175,7 +193,8 @@ class Roma(nn.Module):
             each node.
 
         Raises:
-            ValueError: If the series is shorter than the window.
+            ValueError: If the model has no coarse level, or the series is shorter than the window
+                or its end is not finite.
         """
         from roma_pyg.models.forecast import RomaForecaster
 
@@ -187,7 +206,33 @@ class Roma(nn.Module):
                 f"Expected at least {self.data.window} samples, the window of the model (got "
                 f"{series.num_steps})."
             )
-        return np.asarray(series.values[:, -self.data.window :], dtype=np.float32)
+        window = np.asarray(series.values[:, -self.data.window :], dtype=np.float32)
+        finite = np.isfinite(window).all(axis=1)
+        if not finite.all():
+            raise ValueError(
+                f"Expected finite values in the last {self.data.window} samples (got NaN or "
+                f"infinity at node {int(np.flatnonzero(~finite)[0])}); fill the gaps first."
+            )
+        return window
+
+    def _check(self, batch: SubgraphBatch) -> None:
+        """Compare a batch with the sizes the model was made for."""
+        widths = {"window": self.data.window, "position": self.data.positional.num_features}
+        for name, width in widths.items():
+            shape = tuple(getattr(batch, name).shape)
+            if len(shape) != 2 or shape[1] != width:
+                raise ValueError(
+                    f"Expected '{name}' of shape (n_all, {width}), as the model was made for "
+                    f"(got {shape})."
+                )
+        if batch.num_graphs < 1 or batch.num_core % batch.num_graphs:
+            raise ValueError(
+                f"Expected 'num_graphs' to divide the {batch.num_core} core nodes (got "
+                f"{batch.num_graphs})."
+            )
+        steps = batch.steps.tolist()
+        if not steps or min(steps) < 1 or max(steps) > self.data.horizon:
+            raise ValueError(f"Expected 'steps' in [1, {self.data.horizon}] (got {steps}).")
 
     def forecast_fine(self, batch: SubgraphBatch) -> Tensor:
         """Forecast the core nodes only, shape ``(G, B, Q)``; coarse levels are not decoded."""
@@ -196,16 +241,22 @@ class Roma(nn.Module):
         return self.decode(levels[0], tokens, batch.steps)
 
     def encode(self, batch: SubgraphBatch) -> Level:
-        """Encode windows and positions of core and halo into the fine level."""
+        """Encode windows and positions of core and halo into the fine level.
+
+        The first layer sees core and halo, the following ones the core alone.
+
+        Raises:
+            ValueError: If the batch does not fit the sizes the model was made for.
+        """
+        self._check(batch)
         count = batch.num_core
         window = (batch.window - self.mean) / self.std
         tangent = torch.cat([window, self.embed_position(batch.position)], dim=-1)
-        first = self.encoder[0]
-        assert isinstance(first, HyperbolicConv)
+        first, *others = cast("list[HyperbolicConv]", list(self.encoder))
         points = first(first.space.from_tangent(tangent), batch.edge_index, count)
         edge_index, edge_weight = core_edges(batch.edge_index, batch.edge_weight, count)
         rowptr = row_offsets(edge_index[1], count)
-        for layer in list(self.encoder)[1:]:
+        for layer in others:
             points = layer(points, edge_index, count, rowptr)
         features = first.space.to_tangent(points)
         graphs = batch.num_graphs
@@ -231,7 +282,8 @@ class Roma(nn.Module):
         """
         levels = [fine]
         penalties: dict[str, Tensor] = {}
-        for index, renormalization in enumerate(self.renormalizations, start=1):
+        stages = cast("list[Renormalization]", list(self.renormalizations))
+        for index, renormalization in enumerate(stages, start=1):
             coarse, embedded = renormalization(levels[-1])
             if seed is not None:
                 terms = renormalization.penalties(levels[-1], embedded, coarse, seed)
@@ -247,8 +299,18 @@ class Roma(nn.Module):
         return self.norm(tokens)
 
     def decode(self, level: Level, branch: Tensor, steps: Tensor) -> Tensor:
-        """Observable of one level at the given steps ahead, shape ``(G, n, Q)``."""
-        coordinates = branch.new_zeros(len(steps), 1 + LATENT)
+        """Evaluate the observable of one level.
+
+        Args:
+            level: G graphs of n nodes.
+            branch: Tokens of the level after attention, shape ``(G, n, C)``.
+            steps: Steps ahead, shape ``(Q,)``.
+
+        Returns:
+            Non-negative forecast, shape ``(G, n, Q)``.
+        """
+        # In the precision of the parameters, also under autocast.
+        coordinates = self.direction.new_zeros(len(steps), 1 + LATENT)
         coordinates[:, 0] = steps / self.data.horizon
         correction = self.operator(coordinates, branch, level.features)
         base = self.base(level.lags, steps, level.mass)

@@ -15,13 +15,17 @@ class TokenEmbedding(nn.Module):
 
     A token is the sum of the lifted window (own and neighbour lags), a functional positional
     embedding (the graph features of the token through an MLP and a LayerNorm: ``context``), a
-    learned embedding of its index within the level, and one of the level. Nodes of the fine level
-    come in the order of falling degree, so that their index means a rank.
+    learned embedding of its index within the level, scaled by ``fine_index`` or ``coarse_index``,
+    and one of the level (arXiv:2502.15913)::
+
+        x_i = lift([w_i, (A w)_i] / mass) + LN(MLP(z_i)) + scale_l index_l[i] + level_l
+
+    Nodes of the fine level come in the order of falling degree, so that their index means a rank.
 
     Args:
-        window: History length K.
+        window: History length K, in samples.
         sizes: Tokens of each level, from fine to coarse.
-        features: Channels of the graph features.
+        features: Channels of the graph features z.
         config: Width and parts of the embedding.
     """
 
@@ -41,17 +45,31 @@ class TokenEmbedding(nn.Module):
                 nn.Linear(width, width),
                 nn.LayerNorm(width),
             )
-        self.index = nn.ModuleList(
-            nn.Embedding(size if scale else 0, width)
-            for size, scale in zip(sizes, self.scales, strict=True)
+        self.index = nn.ModuleDict(
+            {
+                str(number): nn.Embedding(size, width)
+                for number, (size, scale) in enumerate(zip(sizes, self.scales, strict=True))
+                if scale
+            }
         )
-        self.level = nn.Embedding(len(sizes) if config.level_embedding else 0, width)
-        for table in (*self.index, self.level):
-            assert isinstance(table, nn.Embedding)
-            nn.init.normal_(table.weight, std=0.02)
+        self.level = nn.Embedding(len(sizes), width) if config.level_embedding else None
+        for table in (*self.index.values(), self.level):
+            if isinstance(table, nn.Embedding):
+                nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, levels: list[Level]) -> Tensor:
-        """Return the tokens of all levels, fine first, shape ``(G, sum of n, C)``."""
+        """Embed the tokens of all levels.
+
+        Args:
+            levels: All levels, fine first; the fine level may have fewer nodes than it was made
+                for.
+
+        Returns:
+            Tokens, fine first, shape ``(G, sum of n, C)``.
+
+        Raises:
+            ValueError: If a level has more nodes than index embeddings.
+        """
         return torch.cat([self._embed(index, level) for index, level in enumerate(levels)], dim=1)
 
     def _embed(self, number: int, level: Level) -> Tensor:
@@ -59,15 +77,15 @@ class TokenEmbedding(nn.Module):
         tokens = self.lifting(level.lags / level.mass)
         if self.context is not None:
             tokens = tokens + self.context(level.features)
-        table = self.index[number]
-        assert isinstance(table, nn.Embedding)
-        if self.scales[number]:
-            if level.num_nodes > table.num_embeddings:
+        if str(number) in self.index:
+            table = self.index[str(number)].weight
+            assert isinstance(table, Tensor)
+            if level.num_nodes > len(table):
                 raise ValueError(
-                    f"Expected at most {table.num_embeddings} tokens on level {number} (got "
+                    f"Expected at most {len(table)} tokens on level {number} (got "
                     f"{level.num_nodes}): data.nodes_per_graph must be that of training."
                 )
-            tokens = tokens + self.scales[number] * table.weight[: level.num_nodes]
-        if self.level.num_embeddings:
+            tokens = tokens + self.scales[number] * table[: level.num_nodes]
+        if self.level is not None:
             tokens = tokens + self.level.weight[number]
         return tokens

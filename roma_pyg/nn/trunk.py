@@ -11,11 +11,25 @@ LATENT = 3
 
 
 class FourierFeatures(nn.Module):
-    """Random Fourier features of the coordinates (Tancik et al. 2020, arXiv:2006.10739).
+    r"""Random Fourier features of the coordinates (Tancik et al. 2020, arXiv:2006.10739).
+
+    .. math::
+        (z, \cos 2 \pi B z, \sin 2 \pi B z), \qquad z = (t, x) \in R^4, \quad B_{ij} \sim N(0, s^2)
+
+    Under autocast they stay in the precision of the coordinates: half precision would blur
+    neighbouring times.
 
     Args:
-        num_features: Number of features, cosines and sines together.
-        std: Standard deviation of the frequencies, in cycles per unit of a coordinate.
+        num_features: Number of cosines and sines together; an odd number is rounded up.
+        std: Standard deviation s of the frequencies, in cycles per unit of a coordinate.
+
+    Raises:
+        ValueError: If ``num_features`` or ``std`` is not positive.
+
+    Example:
+        >>> features = FourierFeatures(num_features=6, std=1.0)
+        >>> features(torch.zeros(1, 4)).tolist()
+        [[0.0, 0.0, 0.0, 0.0, 1.0, 1.0, 1.0, 0.0, 0.0, 0.0]]
     """
 
     frequency: Tensor
@@ -23,14 +37,19 @@ class FourierFeatures(nn.Module):
     def __init__(self, num_features: int, std: float) -> None:
         """Draw the frequencies from torch's current random state."""
         super().__init__()
+        if num_features < 1:
+            raise ValueError(f"Expected 'num_features' to be at least 1 (got {num_features}).")
+        if not std > 0:
+            raise ValueError(f"Expected 'std' to be positive (got {std}).")
         frequency = std * torch.randn(1 + LATENT, (num_features + 1) // 2)
         self.register_buffer("frequency", frequency)
         self.out_features = 2 * frequency.shape[1] + 1 + LATENT
 
     def forward(self, coordinates: Tensor) -> Tensor:
         """Map ``(Q, 4)`` to ``(Q, out_features)``; the coordinates themselves come first."""
-        phase = 2 * math.pi * coordinates @ self.frequency
-        return torch.cat([coordinates, phase.cos(), phase.sin()], dim=-1)
+        with torch.autocast(coordinates.device.type, enabled=False):
+            phase = 2 * math.pi * coordinates @ self.frequency
+            return torch.cat([coordinates, phase.cos(), phase.sin()], dim=-1)
 
 
 class ResidualBlock(nn.Module):
@@ -56,8 +75,10 @@ class ResidualBlock(nn.Module):
 class Trunk(nn.Module):
     """Residual network on the Fourier features of (t, x) and on what is known of a token.
 
-    The first layer is a sum of a coordinate part, computed once for all tokens, and a token part,
-    computed once for all times.
+    The first layer, linear on the concatenation of both, is a sum of a coordinate part, computed
+    once for all tokens, and a token part, computed once for all times. Every operation is smooth,
+    so that derivatives with respect to (t, x) of any order exist. Memory is O(n Q width) for n
+    tokens at Q coordinates.
 
     Args:
         in_channels: Channels of the token features.
@@ -113,6 +134,11 @@ class DeepONet(nn.Module):
         width: Channels of the trunk.
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
+
+    Example:
+        >>> operator = DeepONet(8, 4, basis=2, width=8, layers=1, features=FourierFeatures(6, 1.0))
+        >>> operator(torch.zeros(3, 4), branch=torch.randn(5, 8), token=torch.randn(5, 4)).shape
+        torch.Size([5, 3, 3])
     """
 
     def __init__(
@@ -134,9 +160,9 @@ class DeepONet(nn.Module):
         """Evaluate the vector field.
 
         Args:
-            coordinates: Shape ``(Q, 4)``.
+            coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
             branch: Branch tokens, shape ``(..., C)``.
-            token: Graph features, shape ``(..., C_z)``.
+            token: Graph features z, shape ``(..., C_z)``.
 
         Returns:
             Shape ``(..., Q, 3)``.
@@ -150,7 +176,13 @@ class Nomad(nn.Module):
 
     .. math:: u(t, x) = T(t, x, z, b) \in R^3
 
-    Arguments and shapes are those of :class:`DeepONet`.
+    Args:
+        branch_channels: Channels of the branch tokens.
+        token_channels: Channels of the graph features z.
+        basis: Number P of coefficient vectors; the trunk sees the 3 P numbers b.
+        width: Channels of the trunk.
+        layers: Residual blocks of the trunk.
+        features: Fourier features of the coordinates.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What a checkpoint holds of a model.
+    """What a checkpoint holds of a model, read without executing anything.
 
     Attributes:
         config: The run it comes from.
@@ -34,26 +34,49 @@ class Checkpoint:
 def read_checkpoint(path: Path) -> Checkpoint:
     """Read a checkpoint with ``weights_only=True``: nothing in the file is executed.
 
+    Args:
+        path: File written by a run, such as ``best.ckpt``.
+
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If it is damaged or not a ROMA checkpoint.
+        PermissionError: If it may not be read.
+        ValueError: If it is damaged, holds more than tensors and plain values, is not a ROMA
+            checkpoint, or has options that this version does not know.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"Expected a checkpoint at '{path}' (got none).")
+        hint = (
+            " The run has not been validated yet." if (path.parent / "last.ckpt").exists() else ""
+        )
+        raise FileNotFoundError(f"Expected a checkpoint at '{path}' (got no file).{hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        config = from_dict(RunConfig, content["hyper_parameters"])
-        state = content["state_dict"]
-        step = int(content["global_step"])
+    except PermissionError:
+        raise
     except Exception as error:
+        # torch's own message would advise to load the file without protection.
         raise ValueError(
-            f"Expected '{path}' to be a checkpoint of roma-train (got {type(error).__name__}: "
-            f"{error}); it is damaged, or from another program."
+            f"Expected '{path}' to be a checkpoint of tensors and plain values (got "
+            f"{type(error).__name__}): it is damaged, or holds Python objects, which are never "
+            "loaded. Use another checkpoint, or train again."
+        ) from error
+    missing = _missing_parts(content)
+    if missing:
+        raise ValueError(
+            f"Expected '{path}' to be a checkpoint of roma-train (got one without {missing}); it "
+            "is from another program."
+        )
+    try:
+        config = from_dict(RunConfig, content["hyper_parameters"])
+    except (TypeError, ValueError) as error:
+        raise ValueError(
+            f"Expected '{path}' to hold options that this version of roma-pyg knows: {error}"
         ) from error
     weights = {
-        name.removeprefix(PREFIX): value for name, value in state.items() if name.startswith(PREFIX)
+        name.removeprefix(PREFIX): value
+        for name, value in content["state_dict"].items()
+        if name.startswith(PREFIX)
     }
-    return Checkpoint(config, weights, step)
+    return Checkpoint(config, weights, int(content["global_step"]))
 
 
 def load(path: Path | str) -> Roma:
@@ -61,6 +84,9 @@ def load(path: Path | str) -> Roma:
 
     Args:
         path: Folder of a run (its best checkpoint is taken) or a checkpoint file.
+
+    Returns:
+        The model on the CPU, in evaluation mode.
 
     Raises:
         FileNotFoundError: If there is no checkpoint.
@@ -72,30 +98,58 @@ def load(path: Path | str) -> Roma:
 def load_model(path: Path) -> tuple[Roma, RunConfig]:
     """Load the model of a run folder or checkpoint file, and the configuration of its run.
 
+    Args:
+        path: Folder of a run (its best checkpoint is taken) or a checkpoint file.
+
     Raises:
         FileNotFoundError: If there is no checkpoint.
-        ValueError: If it is damaged.
+        ValueError: If it is damaged, or its weights do not fit its configuration.
     """
-    checkpoint = read_checkpoint(path / "best.ckpt" if path.is_dir() else path)
+    path = path / "best.ckpt" if path.is_dir() else path
+    checkpoint = read_checkpoint(path)
     model = Roma(checkpoint.config.model, checkpoint.config.data)
-    model.load_state_dict(checkpoint.weights)
+    try:
+        model.load_state_dict(checkpoint.weights)
+    except RuntimeError as error:
+        raise ValueError(
+            f"Expected '{path}' to hold weights that fit its configuration: {error}"
+        ) from error
     return model.eval(), checkpoint.config
 
 
 def from_dict(kind: type[T], values: dict[str, Any]) -> T:
     """Build a configuration dataclass from nested dictionaries; missing keys get defaults.
 
+    Args:
+        kind: A dataclass of `roma_pyg.config`.
+        values: Its values, as from ``RunConfig.to_dict``.
+
     Raises:
         ValueError: If a key is unknown or a value impossible.
+
+    Example:
+        >>> from roma_pyg.config import SplitConfig
+        >>> from_dict(SplitConfig, {"test_nodes": 0.3}).test_nodes
+        0.3
     """
+    if not isinstance(values, dict):
+        raise ValueError(f"Expected a dictionary of {kind.__name__} (got {values!r}).")
     hints = get_type_hints(kind)
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
     unknown = sorted(set(values) - names)
     if unknown:
-        raise ValueError(f"Expected keys among {sorted(names)} (got {unknown}).")
+        raise ValueError(f"Expected keys of {kind.__name__} among {sorted(names)} (got {unknown}).")
     return kind(
         **{
             key: from_dict(hints[key], value) if is_dataclass(hints[key]) else value
             for key, value in values.items()
         }
     )
+
+
+def _missing_parts(content: object) -> list[str]:
+    """Parts that a checkpoint of a run has and this content lacks."""
+    parts = {"hyper_parameters": dict, "state_dict": dict, "global_step": int}
+    if not isinstance(content, dict):
+        return list(parts)
+    return [name for name, kind in parts.items() if not isinstance(content.get(name), kind)]

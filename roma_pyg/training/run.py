@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import warnings
 from dataclasses import replace
@@ -12,7 +13,8 @@ import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from roma_pyg.analysis.evaluation import Evaluation, evaluate
-from roma_pyg.config import RunConfig
+from roma_pyg.analysis.scores import Mode
+from roma_pyg.config import RunConfig, TrainingConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import RomaForecaster
@@ -22,13 +24,14 @@ from roma_pyg.training.callbacks import make_callbacks
 from roma_pyg.training.module import RomaModule
 from roma_pyg.training.restore import load_model, read_checkpoint
 
-CONFIG, BEST, LAST = "config.yaml", "best.ckpt", "last.ckpt"
+CONFIG, LAST = "config.yaml", "last.ckpt"
 
 
 def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: bool = True) -> Path:
     """Train a model; everything about the run lands in one folder.
 
-    The folder ``training.output/training.name`` gets ``config.yaml`` (the resolved
+    The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
+    is such a run already) gets ``config.yaml`` (the resolved
     configuration), ``best.ckpt`` and ``last.ckpt``, and the TensorBoard events.
 
     Args:
@@ -40,13 +43,11 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         The folder of the run.
 
     Raises:
-        FileExistsError: If the folder holds a run already and ``training.resume`` is false.
         FileNotFoundError: If ``training.resume`` is true and there is nothing to resume.
         ValueError: If the data does not fit the configuration, or the loss is not finite.
     """
     options = config.training
-    folder = Path(options.output) / options.name
-    checkpoint = _claim(folder, config)
+    folder, checkpoint = _claim(options)
     L.seed_everything(options.seed, verbose=False)
     data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
     # A small graph is one subgraph: the model is made for the size that is really there.
@@ -70,7 +71,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     temporary = folder / f".{CONFIG}.tmp"
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(folder / CONFIG)
-    logger = TensorBoardLogger(options.output, options.name, version="", sub_dir="tensorboard")
+    logger = TensorBoardLogger(options.output, folder.name, version="", sub_dir="tensorboard")
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
     with _quiet_lightning():
@@ -110,7 +111,7 @@ def evaluate_run(
     noises: tuple[float, ...] = (0.0, 4e-4),
     baselines: bool = True,
     *,
-    modes: tuple[str, ...] = ("direct",),
+    modes: tuple[Mode, ...] = ("direct",),
     nodes_limit: int | None = 1000,
     progress: bool = True,
 ) -> Evaluation:
@@ -121,7 +122,7 @@ def evaluate_run(
         times: Forecast times per view.
         horizons: Steps ahead, in samples.
         noises: Variances of the noise on the history.
-        baselines: Also fit and evaluate ridge and MLP; persistence and line otherwise.
+        baselines: Also fit and evaluate the MLP; persistence, line and ridge always are.
         modes: ``direct`` forecasts, ``rollout`` forecasts, or both.
         nodes_limit: Largest number of nodes scored per view; all if None.
         progress: Show progress bars.
@@ -155,7 +156,7 @@ def evaluate_run(
         noises=noises,
         times_per_view=times,
         nodes_limit=nodes_limit,
-        modes=modes,  # type: ignore[arg-type]
+        modes=modes,
         progress=progress,
     )
     result.to_csv(run / "evaluation.csv")
@@ -163,22 +164,20 @@ def evaluate_run(
     return result
 
 
-def _claim(folder: Path, config: RunConfig) -> Path | None:
-    """Return the checkpoint to resume from, or None for a new run."""
-    last = folder / LAST
-    if config.training.resume:
+def _claim(options: TrainingConfig) -> tuple[Path, Path | None]:
+    """Return the folder of the run, and the checkpoint to resume from if it is resumed."""
+    folder = Path(options.output) / options.name
+    if options.resume:
+        last = folder / LAST
         if not last.is_file():
             raise FileNotFoundError(
                 f"Expected a checkpoint '{last}' to resume from (got none); start the run without "
                 "training.resume."
             )
-        return last
-    if last.exists():
-        raise FileExistsError(
-            f"Expected no run in '{folder}' (got one): continue it with --resume, or choose "
-            "another training.name, or remove the folder."
-        )
-    return None
+        return folder, last
+    names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
+    free = (Path(options.output) / name for name in names)
+    return next(path for path in free if not (path / CONFIG).exists()), None
 
 
 def _data_card(data: GraphSeriesData) -> str:

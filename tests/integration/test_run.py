@@ -138,10 +138,12 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
 
 
 def test_an_existing_run_is_not_overwritten(
-    finished: Path, series: roma_pyg.GraphSeries
+    tmp_path: Path, series: roma_pyg.GraphSeries
 ) -> None:
-    with pytest.raises(FileExistsError, match="continue it with --resume"):
-        run(make_config(finished.parent), series)
+    config = make_config(tmp_path, steps=1)
+    config.training.val_interval = 1
+    names = [run(config, series).name for _ in range(3)]
+    assert names == ["run", "run-2", "run-3"]
 
 
 def test_there_must_be_something_to_resume(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
@@ -158,7 +160,7 @@ def test_evaluation_of_a_run(
     result = evaluate_run(
         finished, times=2, horizons=(1, 8), noises=(0.0,), baselines=False, progress=False
     )
-    methods = {score.method for score in result.scores}
+    methods = {score.method for score in result.rows}
     assert {"ROMA", "persistence", "ridge, own + neighbours"} <= methods
     assert (finished / "evaluation.csv").is_file()
     assert "ROMA" in result.table()

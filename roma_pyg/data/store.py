@@ -1,0 +1,425 @@
+"""Data sets on disk: written whole or not at all, checked when opened."""
+
+from __future__ import annotations
+
+import errno
+import glob
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from roma_pyg.__about__ import __version__
+from roma_pyg.data.graph import Graph
+from roma_pyg.data.series import GraphSeries
+
+METADATA = "metadata.json"
+FORMAT = 1
+GRAPH = ("rowptr", "col", "weight")
+FULL_CHECK_BELOW = 1 << 30
+# Random part of the name of a folder that is being written.
+TOKEN_BYTES = 4
+BUFFER_BYTES = 1 << 28
+Verify = Literal["auto", "full", "size"]
+_LOGGER = logging.getLogger(__name__)
+
+
+class StoreError(ValueError):
+    """A data set on disk is missing, incomplete or damaged."""
+
+
+class StoreWriter:
+    """Writes a data set into a temporary folder beside its place, and moves it there at the end.
+
+    Use it as a context manager; if the block fails or is interrupted, nothing is left behind. A
+    process that is killed leaves a hidden folder ``.NAME.XXXXXXXX.partial``, which `only_writer`
+    removes the next time. Values come sample by sample and are kept in a buffer of ``chunk``
+    samples, which is transposed into the node-major file: memory is O(N chunk).
+
+    Args:
+        path: Folder of the data set; must not exist.
+        graph: The graph, N nodes.
+        num_steps: Number of samples T, at least 1.
+        dt: Time between samples, in time units.
+        chunk: Samples in the buffer; if omitted, as many as take 256 MiB, between 16 and 1024.
+
+    Attributes:
+        metadata: Further content of ``metadata.json``, to be set before the block ends. The
+            entries that the writer makes itself have precedence.
+
+    Raises:
+        FileExistsError: If the folder exists, or another process made it meanwhile.
+        ValueError: If there is no sample or no room for one in the buffer.
+        OSError: If the disk is full, when the block begins.
+    """
+
+    def __init__(
+        self, path: Path, graph: Graph, num_steps: int, dt: float, chunk: int | None = None
+    ) -> None:
+        """Remember what is written; files are made on entering the context."""
+        if path.exists():
+            raise FileExistsError(f"Expected '{path}' not to exist (got a file or folder).")
+        if chunk is None:
+            chunk = min(max(BUFFER_BYTES // (4 * max(graph.num_nodes, 1)), 16), 1024)
+        if num_steps < 1 or chunk < 1:
+            raise ValueError(
+                f"Expected 'num_steps' and 'chunk' of at least 1 (got {num_steps} and {chunk})."
+            )
+        self.path = path
+        self.graph = graph
+        self.num_steps = num_steps
+        self.dt = dt
+        self.metadata: dict[str, Any] = {}
+        self.folder = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}.partial")
+        self._chunk = min(chunk, num_steps)
+        self._maps: dict[str, NDArray[Any]] = {}
+        self._filled = 0
+        self._written = 0
+
+    def __enter__(self) -> StoreWriter:
+        """Make the temporary folder with the graph and the file of values."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self.folder.mkdir()
+            for name in GRAPH:
+                self.add(name, getattr(self.graph, name))
+            self.create("values", (self.graph.num_nodes, self.num_steps), np.float32)
+            self._buffer = np.empty((self._chunk, self.graph.num_nodes), dtype=np.float32)
+        except BaseException:
+            # Without a context there is no exit either.
+            self._discard()
+            raise
+        return self
+
+    def append(self, values: NDArray[np.floating]) -> None:
+        """Add one sample of all nodes, shape ``(N,)``.
+
+        Raises:
+            ValueError: If there are more samples than announced, or if the values have the wrong
+                shape or are not finite.
+        """
+        sample = self._written + self._filled
+        if sample >= self.num_steps:
+            raise ValueError(f"Expected {self.num_steps} samples (got more).")
+        if values.shape != (self.graph.num_nodes,):
+            raise ValueError(
+                f"Expected a sample of shape ({self.graph.num_nodes},) (got {values.shape})."
+            )
+        finite = np.isfinite(values)
+        if not finite.all():
+            bad = int(np.argmin(finite))
+            raise ValueError(
+                f"Expected finite values (got {values[bad]} at node {bad} of sample {sample}); a "
+                "simulation that does so may need smaller steps."
+            )
+        self._buffer[self._filled] = values
+        self._filled += 1
+        if self._filled == len(self._buffer):
+            self._flush()
+
+    def add(self, name: str, array: NDArray[Any]) -> None:
+        """Write another array of the data set, such as ``omega``.
+
+        Raises:
+            ValueError: If the name is taken or not a plain one, or the array holds objects.
+        """
+        with self._new_file(name).open("wb") as stream:
+            np.save(stream, array, allow_pickle=False)
+
+    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Make another array of the data set, to be filled before the block ends.
+
+        Its space on disk is taken at once: a disk that fills up later would kill the process at
+        the next write to the memory map.
+
+        Returns:
+            A writable memory map, zero.
+
+        Raises:
+            ValueError: If the name is taken or not a plain one.
+            OSError: If the disk is full.
+        """
+        file = self._new_file(name)
+        self._maps[name] = np.lib.format.open_memmap(file, "w+", dtype, shape)
+        _reserve(file)
+        return self._maps[name]
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Finish and move the folder to its place, or remove it after an error."""
+        try:
+            if kind is None:
+                self._finish()
+        finally:
+            self._discard()
+
+    def _new_file(self, name: str) -> Path:
+        file = self.folder / f"{name}.npy"
+        if not name.isidentifier() or file.exists():
+            raise ValueError(f"Expected a new array with a plain name (got '{name}').")
+        return file
+
+    def _flush(self) -> None:
+        stop = self._written + self._filled
+        self._maps["values"][:, self._written : stop] = self._buffer[: self._filled].T
+        self._written, self._filled = stop, 0
+
+    def _finish(self) -> None:
+        self._flush()
+        if self._written != self.num_steps:
+            raise ValueError(f"Expected {self.num_steps} samples (got {self._written}).")
+        # Unmapped, so that every byte is in the file.
+        self._maps.clear()
+        content = {
+            **self.metadata,
+            "format": FORMAT,
+            "name": self.path.name,
+            "version": __version__,
+            "num_nodes": self.graph.num_nodes,
+            "num_edges": self.graph.num_edges,
+            "num_steps": self.num_steps,
+            "dt": self.dt,
+            "files": {
+                file.name: {"bytes": file.stat().st_size, "blake2b": file_digest(file)}
+                for file in sorted(self.folder.glob("*.npy"))
+            },
+        }
+        content["checksum"] = _content_digest(content)
+        text = json.dumps(content, indent=2, allow_nan=False)
+        (self.folder / METADATA).write_text(text + "\n", encoding="utf-8")
+        for file in self.folder.iterdir():
+            _sync(file)
+        try:
+            self.folder.rename(self.path)
+        except OSError as error:
+            if error.errno not in (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR):
+                raise
+            raise FileExistsError(
+                f"Expected '{self.path}' not to exist (got one, made by another process)."
+            ) from error
+
+    def _discard(self) -> None:
+        """Remove the temporary folder, which is gone already if it was moved."""
+        self._maps.clear()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[None]:
+    """Wait until no other process makes a data set, and keep others waiting.
+
+    What processes that were killed left of this data set is then removed. Where the system or the
+    file system has no locks it does nothing, and the first process to finish wins.
+
+    Args:
+        path: Folder of the data set, which need not exist; see whether it does once inside.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if sys.platform == "win32":
+        yield
+        return
+    import fcntl
+
+    file = path.with_name(f".{path.name}.lock")
+    while True:
+        with file.open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                _LOGGER.warning("Waiting for another process that makes the data set '%s'.", path)
+                fcntl.flock(lock, fcntl.LOCK_EX)
+            except OSError:
+                yield
+                return
+            # The one we waited for has removed its file; the lock that counts is on a new one.
+            if not _is_open_file(file, lock.fileno()):
+                continue
+            try:
+                _remove_leftovers(path)
+                yield
+            finally:
+                file.unlink(missing_ok=True)
+            return
+
+
+def file_digest(path: Path) -> str:
+    """BLAKE2b digest of a file, read in pieces."""
+    digest = hashlib.blake2b(digest_size=16)
+    with path.open("rb") as stream:
+        while piece := stream.read(1 << 22):
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def read_metadata(path: Path) -> dict[str, Any]:
+    """Read the metadata of a data set.
+
+    Raises:
+        StoreError: If there is none, or it cannot be read, or is not what was written.
+    """
+    file = path / METADATA
+    if not file.is_file():
+        raise StoreError(
+            f"Expected a data set at '{path}' (got no '{METADATA}'). Make it with "
+            "`roma-data generate`, or remove the folder if a run left it half-written."
+        )
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        problem = _problem_of(content)
+    except ValueError as error:
+        problem = str(error)
+    if problem:
+        raise StoreError(f"Expected '{file}' to be readable (got {problem}). {_remedy(path)}")
+    return dict(content)
+
+
+def check_store(path: Path, verify: Verify = "full") -> list[str]:
+    """List what is wrong with a data set; empty if it is whole.
+
+    Args:
+        path: Folder of the data set.
+        verify: ``full`` reads every file and compares checksums, ``size`` compares sizes only,
+            ``auto`` is full below 1 GiB.
+    """
+    try:
+        files = read_metadata(path)["files"]
+    except StoreError as error:
+        return [str(error)]
+    total = sum(entry["bytes"] for entry in files.values())
+    full = verify == "full" or (verify == "auto" and total < FULL_CHECK_BELOW)
+    problems = [
+        f"'{name}': expected in a data set (got no entry in '{METADATA}')"
+        for name in (*(f"{part}.npy" for part in GRAPH), "values.npy")
+        if name not in files
+    ]
+    for name, entry in files.items():
+        file = path / name
+        if not file.is_file():
+            problems.append(f"'{file}': expected a file of {entry['bytes']} bytes (got none)")
+        elif (size := file.stat().st_size) != entry["bytes"]:
+            problems.append(f"'{file}': expected {entry['bytes']} bytes (got {size})")
+        elif full and (digest := file_digest(file)) != entry["blake2b"]:
+            problems.append(f"'{file}': expected checksum {entry['blake2b']} (got {digest})")
+    return problems
+
+
+def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
+    """Open a data set; all arrays but the graph are memory-mapped and read-only.
+
+    Args:
+        path: Folder of the data set.
+        verify: How carefully it is checked, see `check_store`.
+
+    Returns:
+        The series; memory is O(N + E) until values are read.
+
+    Raises:
+        StoreError: If it is missing, half-written or damaged; the message names the file.
+    """
+    path = Path(path)
+    problems = check_store(path, verify)
+    if problems:
+        raise StoreError(f"{'; '.join(problems)}. {_remedy(path)}")
+    metadata = read_metadata(path)
+    arrays = {Path(name).stem: _open_array(path / name) for name in metadata["files"]}
+    try:
+        # The graph is used everywhere, and at random: it is read into memory.
+        graph = Graph(*(np.array(arrays.pop(name)) for name in GRAPH))
+        values = arrays.pop("values")
+        return GraphSeries(graph, values, metadata["dt"], metadata["name"], arrays, metadata)
+    except (TypeError, ValueError) as error:
+        raise StoreError(f"'{path}' does not fit together: {error} {_remedy(path)}") from error
+
+
+def _open_array(file: Path) -> NDArray[Any]:
+    try:
+        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+    except ValueError as error:
+        raise StoreError(
+            f"Expected '{file}' to be a plain .npy array (got: {error}). {_remedy(file.parent)}"
+        ) from error
+
+
+def _problem_of(content: object) -> str:
+    """What is wrong with the content of a metadata file; empty if nothing is."""
+    if not isinstance(content, dict):
+        return f"a {type(content).__name__} instead of entries by name"
+    if content.get("format") != FORMAT:
+        return f"format {content.get('format')}, not {FORMAT}"
+    missing = [key for key in ("name", "dt", "files") if key not in content]
+    if missing:
+        return f"no {' and '.join(missing)}"
+    # Data sets made before there was a checksum have none.
+    if "checksum" in content and _content_digest(content) != content["checksum"]:
+        return "content that differs from its checksum"
+    for name, entry in content["files"].items():
+        if Path(name).name != name or not {"bytes", "blake2b"} <= set(entry):
+            return f"an impossible file '{name}'"
+    return ""
+
+
+def _content_digest(content: dict[str, Any]) -> str:
+    rest = {key: value for key, value in content.items() if key != "checksum"}
+    text = json.dumps(rest, sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def _remedy(path: Path) -> str:
+    return f"Remove '{path}' and make the data set again with `roma-data generate`."
+
+
+def _reserve(file: Path) -> None:
+    """Take the space of a sparse file on disk, where the system can."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    size = file.stat().st_size
+    try:
+        with file.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, size)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return  # The file system cannot reserve space.
+        free = shutil.disk_usage(file.parent).free
+        raise OSError(
+            error.errno,
+            f"Expected room for {size / 1e9:.3g} GB (got {os.strerror(error.errno)}, "
+            f"{free / 1e9:.3g} GB free): choose another data.root",
+            str(file.parent.parent),
+        ) from error
+
+
+def _sync(file: Path) -> None:
+    """Wait until a file is on the disk, as a rename may get there before the content."""
+    with file.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def _remove_leftovers(path: Path) -> None:
+    """Remove what killed processes left; only for whoever is the only writer."""
+    token = "[0-9a-f]" * (2 * TOKEN_BYTES)
+    for folder in path.parent.glob(f".{glob.escape(path.name)}.{token}.partial"):
+        _LOGGER.warning("Removing '%s', left by a process that was killed.", folder)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _is_open_file(file: Path, descriptor: int) -> bool:
+    """Whether a path still names the file that is open."""
+    try:
+        return os.path.samestat(file.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False

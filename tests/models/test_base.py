@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from roma_pyg.models.base import BaseForecast
+from roma_pyg.nn.pool import assign, pool
+
+WINDOW, HORIZON = 3, 4
+
+
+def samples(rows=60, dtype=torch.float64, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    lags = torch.rand(rows, 2 * WINDOW, generator=generator, dtype=dtype)
+    slope = torch.randn(2 * WINDOW, HORIZON, generator=generator, dtype=dtype)
+    noise = 0.1 * torch.randn(rows, HORIZON, generator=generator, dtype=dtype)
+    weight = 0.2 + torch.rand(rows, generator=generator, dtype=dtype)
+    return lags, lags @ slope + 0.3 + noise, weight
+
+
+def fitted(kind="linear", penalty=0.0):
+    base = BaseForecast(WINDOW, HORIZON, kind).double()
+    lags, target, weight = samples()
+    base.fit(
+        [(lags[:25], target[:25], weight[:25]), (lags[25:], target[25:], weight[25:])], penalty
+    )
+    return base, lags.numpy(), target.numpy(), (weight / weight.sum()).numpy()
+
+
+def test_linear_equals_numpy_weighted_least_squares():
+    base, lags, target, weight = fitted()
+    root = np.sqrt(weight)[:, None]
+    design = np.concatenate([lags, np.ones((len(lags), 1))], axis=1)
+    expected = np.linalg.lstsq(root * design, root * target, rcond=None)[0].T
+    np.testing.assert_allclose(base.weight.numpy(), expected, rtol=1e-8, atol=1e-9)
+    error = target - design @ expected.T
+    np.testing.assert_allclose(base.scale.numpy() ** 2, weight @ error**2, rtol=1e-8)
+    relative = error / (np.abs(target) + np.abs(target - error) + 1e-4)
+    np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)
+
+
+def test_penalty_shrinks_the_slopes():
+    free, shrunk = fitted()[0], fitted(penalty=10.0)[0]
+    assert shrunk.weight[:, :-1].norm() < 0.5 * free.weight[:, :-1].norm()
+
+
+def test_persistence_by_hand():
+    """Errors of the last own value 0.5 against the truths 0.5 and 0.75, weights 1 and 3."""
+    base = BaseForecast(2, 1, "persistence")
+    lags = torch.tensor([[0.1, 0.5, 9.0, 9.0]] * 2)
+    base.fit([(lags, torch.tensor([[0.5], [0.75]]), torch.tensor([1.0, 3.0]))])
+    assert base(lags, torch.tensor([1])).flatten().tolist() == [0.5, 0.5]
+    assert base.scale.item() == pytest.approx((0.75 * 0.25**2) ** 0.5, rel=1e-5)
+    assert base.reference.item() == pytest.approx(0.75 * (0.25 / 1.2501) ** 2, rel=1e-5)
+
+
+def test_none_is_zero_with_the_reference_of_persistence():
+    base, lags, target, weight = fitted("none")
+    assert not base(torch.from_numpy(lags), torch.arange(1, HORIZON + 1)).any()
+    assert torch.equal(base.scale, torch.ones_like(base.scale))
+    last = lags[:, WINDOW - 1 : WINDOW]
+    relative = (target - last) / (np.abs(target) + np.abs(last) + 1e-4)
+    np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)
+
+
+def test_steps_choose_the_rows():
+    base, lags, _, _ = fitted()
+    everything = base(torch.from_numpy(lags), torch.arange(1, HORIZON + 1))
+    some = base(torch.from_numpy(lags), torch.tensor([4, 2]))
+    torch.testing.assert_close(some, everything[:, [3, 1]])
+
+
+@pytest.mark.parametrize("kind", ["linear", "persistence", "none"])
+def test_commutes_with_coarse_graining(kind):
+    """Pooling the forecasts is forecasting the pooled lags, over two levels."""
+    base = fitted(kind)[0]
+    steps = torch.arange(1, HORIZON + 1)
+    lags = torch.rand(2, 8, 2 * WINDOW, dtype=torch.float64)
+    forecast, mass = base(lags, steps), 1.0
+    for n, m in ((8, 3), (3, 2)):
+        shares = assign(torch.randn(2, n, m, dtype=torch.float64))
+        forecast, lags, mass = pool(shares, forecast), pool(shares, lags), mass * n / m
+        torch.testing.assert_close(base(lags, steps, mass), forecast, rtol=1e-12, atol=1e-12)
+
+
+def test_is_not_trained_and_survives_a_round_trip():
+    base = fitted()[0]
+    assert not list(base.parameters())
+    other = BaseForecast(WINDOW, HORIZON).double()
+    other.load_state_dict(base.state_dict())
+    lags, steps = torch.rand(3, 2 * WINDOW, dtype=torch.float64), torch.arange(1, HORIZON + 1)
+    assert torch.equal(other(lags, steps), base(lags, steps))
+
+
+def test_constant_series_give_a_finite_forecast():
+    base = BaseForecast(WINDOW, HORIZON)
+    lags, target = torch.full((20, 2 * WINDOW), 0.4), torch.full((20, HORIZON), 0.4)
+    base.fit([(lags, target, torch.ones(20))])
+    forecast = base(lags, torch.arange(1, HORIZON + 1))
+    torch.testing.assert_close(forecast, target)
+    assert (base.scale > 0).all()
+    assert (base.reference > 0).all()
+
+
+def test_autocast_keeps_full_precision():
+    base, lags = fitted()[0].float(), torch.rand(7, 2 * WINDOW)
+    steps = torch.arange(1, HORIZON + 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = base(lags, steps)
+    assert torch.equal(half, base(lags, steps))
+
+
+def test_rejects_an_unknown_kind():
+    with pytest.raises(ValueError, match=r"'persistence' or 'none' \(got 'cubic'\)"):
+        BaseForecast(3, 4, "cubic")
+
+
+def test_rejects_no_samples():
+    with pytest.raises(ValueError, match="at least one training sample"):
+        BaseForecast(WINDOW, HORIZON).fit([])
+
+
+def test_rejects_shapes_that_do_not_fit():
+    lags, target, weight = samples(10, torch.float32)
+    with pytest.raises(ValueError, match=r"Expected 'lags' of shape \(10, 6\) \(got \(10, 3\)\)"):
+        BaseForecast(WINDOW, HORIZON).fit([(lags[:, :3], target, weight)])
+    with pytest.raises(ValueError, match=r"Expected 'target' of shape \(10, 4\) \(got \(10, 2\)\)"):
+        BaseForecast(WINDOW, HORIZON).fit([(lags, target[:, :2], weight)])
+
+
+@pytest.mark.parametrize("kind", ["linear", "persistence", "none"])
+def test_rejects_missing_values_by_row(kind):
+    lags, target, weight = samples(10, torch.float32)
+    target[6, 1] = torch.nan
+    with pytest.raises(ValueError, match=r"Expected finite 'target' .* row 6"):
+        BaseForecast(WINDOW, HORIZON, kind).fit([(lags, target, weight)])

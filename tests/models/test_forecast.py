@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from roma_pyg.data.sampling import SubgraphSampler, collate
+from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecaster import Forecaster, group_of
+
+
+def forecaster(tiny, nodes=30, model=None, **options):
+    model = tiny.model() if model is None else model
+    return RomaForecaster(model, tiny.graph(nodes), tiny.position(nodes), **options)
+
+
+def history(tiny, nodes=30):
+    return tiny.values(nodes, 5)
+
+
+def test_one_subgraph_equals_a_direct_forward_pass(tiny):
+    made = forecaster(tiny, nodes=12)
+    rng = np.random.default_rng(7)
+    sub = SubgraphSampler(made.graph, 12).expand(np.arange(12), rng)
+    window = history(tiny, 12)
+    batch = collate([sub], [window[sub.nodes]], tiny.position(12), np.arange(1, 5))
+    with torch.no_grad():
+        direct = made.model(batch).levels[0].prediction[0].numpy()
+    expected = np.empty_like(direct)
+    expected[sub.nodes] = direct
+    np.testing.assert_allclose(made.forecast(window, made.graph), expected, rtol=1e-6)
+
+
+def test_each_node_is_forecast_in_a_subgraph_that_holds_it(tiny):
+    made, window = forecaster(tiny), history(tiny)
+    result = made.forecast(window, made.graph)
+    assert result.shape == (30, 4)
+    assert result.dtype == np.float32
+    expected = np.full_like(result, np.nan)
+    for batch, subgraphs in made.batches(window, np.arange(30)):
+        with torch.no_grad():
+            predictions = made.model(batch).levels[0].prediction
+        for sub, prediction in zip(subgraphs, predictions, strict=True):
+            for place, node in enumerate(sub.nodes[: sub.num_core]):
+                if np.isnan(expected[node, 0]):
+                    expected[node] = prediction[place].numpy()
+    np.testing.assert_allclose(result, expected, rtol=1e-6)
+
+
+def test_batches_cover_the_wanted_nodes_with_their_own_windows(tiny):
+    made, window = forecaster(tiny, batch_size=2), history(tiny)
+    wanted = np.array([3, 17, 29])
+    covered = set()
+    for batch, subgraphs in made.batches(window, wanted):
+        assert batch.num_graphs == len(subgraphs) <= 2
+        ids = batch.node_id.numpy()
+        covered |= set(ids.tolist())
+        assert np.array_equal(batch.window[: len(ids)].numpy(), window[ids])
+        assert np.array_equal(batch.position[: len(ids)].numpy(), tiny.position()[ids])
+        assert batch.steps.tolist() == [1, 2, 3, 4]
+    assert covered >= set(wanted.tolist())
+
+
+def test_some_nodes_in_their_order(tiny):
+    made, window = forecaster(tiny, nodes=12), history(tiny, 12)
+    everything = made.forecast(window, made.graph)
+    wanted = np.array([7, 2, 7])
+    np.testing.assert_allclose(made.forecast(window, made.graph, wanted), everything[wanted])
+    assert made.forecast(window, made.graph, np.array([], dtype=np.int64)).shape == (0, 4)
+
+
+def test_seed_and_batch_size(tiny):
+    window = history(tiny)
+    model = tiny.model()
+    one, two, other, single = (
+        made.forecast(window, made.graph)
+        for made in (
+            forecaster(tiny, model=model, seed=1),
+            forecaster(tiny, model=model, seed=1),
+            forecaster(tiny, model=model, seed=2),
+            forecaster(tiny, model=model, seed=1, batch_size=1),
+        )
+    )
+    assert np.array_equal(one, two)
+    assert not np.array_equal(one, other)
+    # Where nothing is sampled but the cover, the batches do not matter.
+    np.testing.assert_allclose(one, single, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("nodes", "isolated"), [(5, 0), (40, 10), (3, 3)])
+def test_small_and_broken_graphs(tiny, nodes, isolated):
+    """Fewer nodes than in training, and nodes without neighbours."""
+    graph = tiny.graph(nodes, extra=0 if nodes == isolated else 5, isolated=isolated)
+    made = RomaForecaster(tiny.model(), graph, tiny.position(nodes))
+    result = made.forecast(history(tiny, nodes), graph)
+    assert result.shape == (nodes, 4)
+    assert np.isfinite(result).all()
+
+
+def test_is_a_forecaster(tiny):
+    made = forecaster(tiny)
+    assert isinstance(made, Forecaster)
+    assert (made.name, made.horizon, group_of(made)) == ("ROMA", 4, "model")
+
+
+def test_mode_of_the_model_comes_back_after_an_error(tiny):
+    made = forecaster(tiny)
+    made.model.train()
+    made.model.base.weight = torch.zeros(2)
+    with pytest.raises((IndexError, RuntimeError)):
+        made.forecast(history(tiny), made.graph)
+    assert made.model.training
+
+
+def test_double_histories_are_taken(tiny):
+    made, window = forecaster(tiny), history(tiny)
+    expected = made.forecast(window, made.graph)
+    result = made.forecast(window.astype(np.float64), made.graph)
+    assert np.array_equal(result, expected)
+
+
+def test_no_gradients_are_kept(tiny):
+    made = forecaster(tiny)
+    made.forecast(history(tiny), made.graph)
+    assert all(parameter.grad is None for parameter in made.model.parameters())
+
+
+def test_rejects_what_does_not_fit(tiny):
+    model = tiny.model(fitted=False)
+    with pytest.raises(ValueError, match=r"'position' of shape \(30, 3\) \(got \(30, 2\)\)"):
+        RomaForecaster(model, tiny.graph(), np.zeros((30, 2), np.float32))
+    with pytest.raises(ValueError, match=r"'batch_size' to be at least 1 \(got 0\)"):
+        forecaster(tiny, model=model, batch_size=0)
+    made = forecaster(tiny, model=model)
+    with pytest.raises(ValueError, match=r"'history' of shape \(30, 5\) \(got \(30, 6\)\)"):
+        made.forecast(tiny.values(30, 6), made.graph)
+    for nodes in ([0, 30], [-1]):
+        with pytest.raises(ValueError, match=r"'nodes' in \[0, 30\)"):
+            made.forecast(history(tiny), made.graph, np.array(nodes))
+    for other in (tiny.graph(29), tiny.graph(30, seed=1)):
+        with pytest.raises(ValueError, match="graph of 30 nodes that this forecaster was made"):
+            made.forecast(history(tiny), other)
