@@ -44,8 +44,10 @@ def member(config: Path, output: Path, seed: int, noise: float, threads: int, st
             ("train", words),
             (
                 "evaluate",
-                [str(folder), "--split-views", "--noise", str(noise), "--nodes", "0"]
-                + ["--horizons", *map(str, HORIZONS)],
+                [
+                    *(str(folder), "--split-views", "--noise", str(noise), "--nodes", "0"),
+                    *("--horizons", *map(str, HORIZONS)),
+                ],
             ),
         ):
             command = [sys.executable, "-m", f"roma_pyg.cli.{module}", *arguments]

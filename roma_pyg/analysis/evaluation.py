@@ -96,7 +96,9 @@ def evaluate(
         }
         wanted = np.unique(np.concatenate(list(views.values())))
         rows = {view: np.searchsorted(wanted, nodes) for view, nodes in views.items()}
-        for time in tqdm(times, desc=f"{time_part} times", unit="time", disable=not progress):
+        for time in tqdm(
+            times, desc=f"{time_part} times", unit="time", disable=None if progress else True
+        ):
             truth = np.asarray(series.values[wanted, time : time + length])
             for noise in plan.noises:
                 history = noisy_history(series.values, time, window, noise, seed)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from jsonargparse import ArgumentParser
 
@@ -48,7 +48,13 @@ def _run(argv: Sequence[str] | None) -> int:
     # Heavy imports wait until the options are known to be right.
     from roma_pyg.training.run import evaluate_run, train
 
-    run = Path(train(config))
+    run = train(config)
+    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    write(
+        f"{summary['parameters']:,} parameters, {summary['steps']:,} steps at "
+        f"{summary['steps_per_second']:.2f} steps/s, peak memory "
+        f"{summary['peak_memory_mib'] / 1024:.2f} GiB."
+    )
     write(
         f"Run written to {run}. Curves and figures: tensorboard --logdir {config.training.output}"
     )

@@ -2,28 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from roma_pyg.config import DataConfig
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.hyperbolic import hyperbolic_graph
-from roma_pyg.data.store import StoreWriter, open_store, read_metadata
+from roma_pyg.data.store import StoreWriter, only_writer, read_metadata
 from roma_pyg.dynamics.kuramoto import (
     Kuramoto,
     coupling_matrix,
     initial_state,
+    locked_fraction,
     observable,
     order_parameter,
 )
 
 CHECKPOINT_INTERVAL = 50
-# A locked oscillator drifts by less than this part of the spread of the natural frequencies.
-LOCKED = 0.02
 
 
 def generate(config: DataConfig, progress: bool = True) -> Path:
@@ -52,66 +53,61 @@ def generate(config: DataConfig, progress: bool = True) -> Path:
         "graph": asdict(config.graph),
         "kuramoto": asdict(config.kuramoto),
     }
-    if path.exists():
-        _check_same(path, read_metadata(path).get("parameters", {}), parameters)
-        return path
+    with only_writer(path):
+        if path.exists():
+            _check_same(path, read_metadata(path).get("parameters", {}), parameters)
+        else:
+            _simulate(path, config, parameters, progress)
+    return path
+
+
+def _simulate(path: Path, config: DataConfig, parameters: dict[str, Any], progress: bool) -> None:
+    """Draw the graph, integrate the system and write both."""
     system = config.kuramoto
     drawn = hyperbolic_graph(config.graph, config.seed)
     graph = Graph.from_matrix(coupling_matrix(drawn.adjacency))
     rng = np.random.default_rng([config.seed, 0xC0])
     omega, theta = initial_state(graph.num_nodes, system, rng)
     # The stored (float32) couplings are the true ones, so that the store reproduces itself.
-    model = Kuramoto(graph.to_matrix(), omega, system)
+    model = Kuramoto(omega, graph, system)
     burn_in = round(system.burn_in / system.dt)
     order = np.empty(system.steps)
-    checkpoints = []
-    first = theta
-    try:
-        with StoreWriter(path, graph, system.steps, system.dt) as writer:
-            bar = tqdm(
-                total=burn_in + system.steps,
-                desc=f"Simulating {graph.num_nodes} oscillators",
-                unit="sample",
-                disable=not progress,
-            )
-            with bar:
-                samples = model.integrate(theta, burn_in + system.steps, -burn_in)
-                for sample, phases in enumerate(samples, start=-burn_in):
-                    bar.update()
-                    if sample < 0:
-                        continue
-                    if sample == 0:
-                        first = phases.copy()
-                    if sample % CHECKPOINT_INTERVAL == 0:
-                        checkpoints.append(phases.copy())
-                    order[sample] = order_parameter(phases)
-                    writer.append(observable(phases))
-            velocity = (phases - first) / ((system.steps - 1) * system.dt)
-            extras = {
-                "omega": omega,
-                "angle": drawn.angle,
-                "radius": drawn.radius,
-                "order_parameter": order,
-                "phases": np.stack(checkpoints),
-            }
-            for name, array in extras.items():
-                writer.add(name, array)
-            writer.metadata = {
-                "parameters": parameters,
-                "checkpoint_interval": CHECKPOINT_INTERVAL,
-                "regime": _regime(order, velocity, system.frequency_std),
-            }
-    except FileExistsError:
-        # Another process was faster; its data set is the same, byte by byte.
-        _check_same(path, read_metadata(path).get("parameters", {}), parameters)
-    open_store(path)
-    return path
+    start = theta
+    bar = tqdm(
+        total=burn_in + system.steps,
+        desc=f"Simulating {graph.num_nodes} oscillators",
+        unit="sample",
+        disable=None if progress else True,
+    )
+    with bar, StoreWriter(path, graph, system.steps, system.dt) as writer:
+        checkpoints = writer.create(
+            "phases", (-(-system.steps // CHECKPOINT_INTERVAL), graph.num_nodes), np.float64
+        )
+        samples = model.integrate(theta, burn_in + system.steps, -burn_in)
+        for sample, phases in enumerate(samples, start=-burn_in):
+            bar.update()
+            if sample < 0:
+                continue
+            if sample == 0:
+                start = phases
+            if sample % CHECKPOINT_INTERVAL == 0:
+                checkpoints[sample // CHECKPOINT_INTERVAL] = phases
+            order[sample] = order_parameter(phases)
+            writer.append(observable(phases))
+        duration = (system.steps - 1) * system.dt
+        writer.add("omega", omega)
+        writer.add("angle", drawn.angle)
+        writer.add("radius", drawn.radius)
+        writer.add("order_parameter", order)
+        writer.metadata = {
+            "parameters": parameters,
+            "checkpoint_interval": CHECKPOINT_INTERVAL,
+            "regime": _regime(order, (phases - start) / duration, duration),
+        }
 
 
 def _regime(
-    order: np.ndarray[Any, np.dtype[np.float64]],
-    velocity: np.ndarray[Any, np.dtype[np.float64]],
-    spread: float,
+    order: NDArray[np.float64], velocity: NDArray[np.float64], duration: float
 ) -> dict[str, float]:
     """Summary of how synchronous the system is."""
     return {
@@ -119,7 +115,7 @@ def _regime(
         "order_parameter_std": float(order.std()),
         "order_parameter_first": float(order[0]),
         "order_parameter_last": float(order[-1]),
-        "locked_fraction": float((np.abs(velocity) <= LOCKED * max(spread, 1e-12)).mean()),
+        "locked_fraction": locked_fraction(velocity, 2 * math.pi / duration),
     }
 
 

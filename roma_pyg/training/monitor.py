@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 import time
 
 import lightning as L
@@ -25,6 +27,8 @@ class ResourceMonitor(L.Callback):
     def __init__(self) -> None:
         """Start with an empty count."""
         self._process = psutil.Process()
+        self._total_elapsed = 0.0
+        self._total_steps = 0
         self._reset()
 
     def _reset(self) -> None:
@@ -32,6 +36,22 @@ class ResourceMonitor(L.Callback):
         self._elapsed = 0.0
         self._steps = 0
         self._nodes = 0
+
+    def summary(self) -> dict[str, float]:
+        """Return steps and their rate since the start, and the largest memory of the process.
+
+        The rate leaves out validation, checkpoints and figures. Memory is in MiB; it counts the
+        main process, not the workers that sample, which share their data with it.
+        """
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        # Linux counts in KiB, macOS in bytes.
+        peak_mib = peak / (MEBIBYTE if sys.platform == "darwin" else 1024)
+        rate = self._total_steps / self._total_elapsed if self._total_elapsed > 0 else 0.0
+        return {
+            "steps": self._total_steps,
+            "steps_per_second": round(rate, 3),
+            "peak_memory_mib": round(peak_mib, 1),
+        }
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start counting."""
@@ -58,7 +78,10 @@ class ResourceMonitor(L.Callback):
     ) -> None:
         """Count a step; log on the steps that write logs."""
         now = time.perf_counter()
-        self._elapsed += now - (now if self._mark is None else self._mark)
+        taken = now - (now if self._mark is None else self._mark)
+        self._elapsed += taken
+        self._total_elapsed += taken
+        self._total_steps += 1
         self._mark = now
         self._steps += 1
         self._nodes += batch.num_core

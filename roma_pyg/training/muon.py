@@ -30,8 +30,8 @@ class Muon(Optimizer):
 
     ``torch.optim.Muon`` takes matrices only and orthogonalises in bfloat16, which a CPU without
     bfloat16 units emulates: 12 matrices of 192 x 768 and less took it .31 s a step on one thread,
-    more than the whole training step. Here the precision is that of the parameter on a CPU, and
-    bfloat16 on an accelerator.
+    more than the whole training step. Here the precision is that of the parameter, and the
+    iteration runs on m x m matrices (`orthogonalize`).
 
     Args:
         groups: Parameter groups; ``orthogonal: True`` marks those of matrices. A parameter of
@@ -89,40 +89,53 @@ class Muon(Optimizer):
             with torch.enable_grad():
                 loss = closure()
         for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if not parameters:
+                continue
+            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
             update = self._matrix_step if group["orthogonal"] else self._adam_step
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    update(parameter, parameter.grad, self.state[parameter], group)
+            update(parameters, [p.grad for p in parameters], group)
         return loss
 
-    @staticmethod
     def _matrix_step(
-        parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+        self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
     ) -> None:
-        if not state:
-            state["momentum"] = torch.zeros_like(parameter)
-        momentum = state["momentum"]
-        momentum.lerp_(gradient, 1 - group["momentum"])
-        matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
-        scale = 0.2 * math.sqrt(max(matrix.shape))
-        parameter.add_(orthogonalize(matrix).view_as(parameter), alpha=-group["lr"] * scale)
+        momenta = [self._moment(p, "momentum") for p in parameters]
+        torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
+        for parameter, gradient, momentum in zip(parameters, gradients, momenta, strict=True):
+            matrix = gradient.lerp(momentum, group["momentum"]).flatten(1)
+            scale = 0.2 * math.sqrt(max(matrix.shape))
+            parameter.add_(orthogonalize(matrix).view_as(parameter), alpha=-group["lr"] * scale)
 
-    @staticmethod
     def _adam_step(
-        parameter: Tensor, gradient: Tensor, state: dict[str, Tensor], group: dict[str, Any]
+        self, parameters: list[Tensor], gradients: list[Tensor], group: dict[str, Any]
     ) -> None:
-        if not state:
-            state["step"] = torch.zeros(())
-            state["mean"] = torch.zeros_like(parameter)
-            state["square"] = torch.zeros_like(parameter)
-        state["step"] += 1
-        count = float(state["step"])
         first, second = group["betas"]
-        state["mean"].lerp_(gradient, 1 - first)
-        state["square"].lerp_(gradient.square(), 1 - second)
-        root = (state["square"] / (1 - second**count)).sqrt_().add_(group["eps"])
-        parameter.addcdiv_(state["mean"], root, value=-group["lr"] / (1 - first**count))
+        means = [self._moment(p, "mean") for p in parameters]
+        squares = [self._moment(p, "square") for p in parameters]
+        torch._foreach_lerp_(means, gradients, 1 - first)
+        torch._foreach_mul_(squares, second)
+        torch._foreach_addcmul_(squares, gradients, gradients, 1 - second)
+        # Parameters may have joined at different times, so each has a count of its own.
+        counts = [self._count(p) for p in parameters]
+        roots = torch._foreach_div(squares, [1 - second**count for count in counts])
+        torch._foreach_sqrt_(roots)
+        torch._foreach_add_(roots, group["eps"])
+        sizes = [-group["lr"] / (1 - first**count) for count in counts]
+        torch._foreach_addcdiv_(parameters, means, roots, sizes)
+
+    def _moment(self, parameter: Tensor, name: str) -> Tensor:
+        """Return a running mean of a parameter, zero at first."""
+        state = self.state[parameter]
+        if name not in state:
+            state[name] = torch.zeros_like(parameter)
+        return state[name]
+
+    def _count(self, parameter: Tensor) -> float:
+        """Return the number of updates of a parameter, this one included."""
+        state = self.state[parameter]
+        state["step"] = state.get("step", torch.zeros(())) + 1
+        return float(state["step"])
 
 
 def orthogonalize(matrix: Tensor) -> Tensor:
@@ -139,12 +152,18 @@ def orthogonalize(matrix: Tensor) -> Tensor:
         [1.0, -1.0]
     """
     a, b, c = _COEFFICIENTS
-    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
-    if x.is_cuda:
-        x = x.bfloat16()
+    wide = matrix.shape[0] <= matrix.shape[1]
+    x = matrix if wide else matrix.mT
     x = x / (torch.linalg.matrix_norm(x) + 1e-12)
-    for _ in range(_ITERATIONS):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    x = x.to(matrix.dtype)
-    return x if matrix.shape[0] <= matrix.shape[1] else x.mT
+    # Each iteration multiplies x from the left by a polynomial P of its Gram matrix, and the Gram
+    # matrix, which commutes with P, by P^2: all of them are m x m, and x is touched twice only.
+    gram = x @ x.mT
+    product = None
+    for iteration in range(_ITERATIONS):
+        polynomial = torch.addmm(b * gram, gram, gram, alpha=c)
+        polynomial.diagonal().add_(a)
+        product = polynomial if product is None else polynomial @ product
+        if iteration < _ITERATIONS - 1:
+            gram = polynomial @ gram @ polynomial
+    assert product is not None
+    return product @ x if wide else (product @ x).mT

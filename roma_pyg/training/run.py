@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import logging
 import warnings
 from dataclasses import replace
@@ -22,17 +23,18 @@ from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.roma import Roma
 from roma_pyg.training.callbacks import make_callbacks
 from roma_pyg.training.module import RomaModule
+from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.restore import load_model, read_checkpoint
 
-CONFIG, LAST = "config.yaml", "last.ckpt"
+CONFIG, LAST, SUMMARY = "config.yaml", "last.ckpt", "summary.json"
 
 
 def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: bool = True) -> Path:
     """Train a model; everything about the run lands in one folder.
 
     The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
-    is such a run already) gets ``config.yaml`` (the resolved
-    configuration), ``best.ckpt`` and ``last.ckpt``, and the TensorBoard events.
+    is such a run already) gets ``config.yaml`` (the resolved configuration), ``best.ckpt`` and
+    ``last.ckpt``, the TensorBoard events, and ``summary.json`` (steps per second, memory).
 
     Args:
         config: Data, model and training.
@@ -68,12 +70,13 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    temporary = folder / f".{CONFIG}.tmp"
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(folder / CONFIG)
+    _write(folder / CONFIG, text)
     logger = TensorBoardLogger(options.output, folder.name, version="", sub_dir="tensorboard")
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
+    callbacks = make_callbacks(
+        options, folder, data.series.dt, average=options.average, progress=progress
+    )
     with _quiet_lightning():
         trainer = L.Trainer(
             accelerator=options.accelerator,
@@ -87,9 +90,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             num_sanity_val_steps=0,
             log_every_n_steps=options.log_interval,
             logger=logger,
-            callbacks=make_callbacks(
-                options, folder, data.series.dt, average=options.average, progress=progress
-            ),
+            callbacks=callbacks,
             enable_progress_bar=progress,
             enable_model_summary=False,
             default_root_dir=folder,
@@ -101,6 +102,9 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
+    monitor = next(call for call in callbacks if isinstance(call, ResourceMonitor))
+    summary = {"parameters": model.num_parameters, **monitor.summary()}
+    _write(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return folder
 
 
@@ -180,6 +184,13 @@ def _claim(options: TrainingConfig) -> tuple[Path, Path | None]:
     return next(path for path in free if not (path / CONFIG).exists()), None
 
 
+def _write(path: Path, text: str) -> None:
+    """Write a file under a temporary name, then rename it."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
 def _data_card(data: GraphSeriesData) -> str:
     series, split = data.series, data.split
     rows = [
@@ -201,7 +212,8 @@ class _quiet_lightning:
         self._caught = warnings.catch_warnings()
         self._caught.__enter__()
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*TensorBoard.*log_graph.*")
+        # Lightning's own use of a class that torch has deprecated.
+        warnings.filterwarnings("ignore", message=".*isinstance.treespec, LeafSpec.*")
         self._logger = logging.getLogger("lightning.pytorch.utilities.rank_zero")
         self._level = self._logger.level
         self._logger.setLevel(logging.WARNING)

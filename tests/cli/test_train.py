@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import sys
 import types
 from pathlib import Path
@@ -17,13 +18,18 @@ class Table:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+def calls(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> list[Any]:
     """Replace training and evaluation by recorders: here only the command is tested."""
     seen: list[Any] = []
+    monkeypatch.chdir(tmp_path)
 
     def train(config: RunConfig) -> Path:
         seen.append(config)
-        return Path(config.training.output) / config.training.name
+        run = Path(config.training.output) / config.training.name
+        run.mkdir(parents=True, exist_ok=True)
+        summary = {"parameters": 1234, "steps": 3, "steps_per_second": 2.5, "peak_memory_mib": 512}
+        (run / "summary.json").write_text(json.dumps(summary), encoding="utf-8")
+        return run
 
     def evaluate_run(run: Path, **options: Any) -> Table:
         seen.append((run, options))
@@ -44,6 +50,7 @@ def test_trains_evaluates_and_prints(calls: list[Any], capsys: pytest.CaptureFix
     assert options["noises"] == (0.0, 4e-4)
     assert options["baselines"] is True
     written = capsys.readouterr().out
+    assert "1,234 parameters, 3 steps at 2.50 steps/s, peak memory 0.50 GiB." in written
     assert "Run written to runs/roma" in written
     assert written.endswith("| the table |\n")
 

@@ -137,9 +137,7 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
         assert torch.equal(value, weights[1][name]), name
 
 
-def test_an_existing_run_is_not_overwritten(
-    tmp_path: Path, series: roma_pyg.GraphSeries
-) -> None:
+def test_an_existing_run_is_not_overwritten(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
     config = make_config(tmp_path, steps=1)
     config.training.val_interval = 1
     names = [run(config, series).name for _ in range(3)]

@@ -122,7 +122,9 @@ class MLP(nn.Module):
         optimizer = torch.optim.AdamW(model.parameters(), learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, max(steps, 4))
         batches = _batches(sampler, np.random.default_rng([0x317, seed]), batch_size)
-        with tqdm(total=steps, desc=model.name, unit="step", disable=not progress) as bar:
+        with tqdm(
+            total=steps, desc=model.name, unit="step", disable=None if progress else True
+        ) as bar:
             for step in range(steps):
                 lags, target = next(batches)
                 error = (model(lags[:, :inputs]) - target) / model.step_size
