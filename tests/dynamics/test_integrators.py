@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -24,7 +25,7 @@ def integrate(steps, duration=2.0):
 def test_convergence_order_is_four():
     exact = integrate(2000)
     errors = [float((integrate(steps) - exact).norm()) for steps in (10, 20, 40, 80)]
-    orders = [math.log2(a / b) for a, b in zip(errors, errors[1:], strict=False)]
+    orders = [math.log2(a / b) for a, b in itertools.pairwise(errors)]
     assert all(3.8 < order < 4.3 for order in orders), orders
 
 

@@ -63,7 +63,7 @@ def fit_baselines(
         WindowSampler(series, split.nodes[part], visible, split.times[part], window, horizon, noise)
         for part, visible in (
             ("train", split.nodes["train"]),
-            ("val", np.concatenate([split.nodes["train"], split.nodes["val"]])),
+            ("val", np.union1d(split.nodes["train"], split.nodes["val"])),
         )
     )
     moments = Moments()
