@@ -401,7 +401,7 @@ class TrainingConfig:
         log_interval: Steps between two log entries.
         figures: Write forecast figures to TensorBoard at each validation.
         workers: Processes that sample batches ahead; 0 samples in the main process.
-        accelerator: Lightning accelerator: ``auto``, ``cpu`` or ``gpu``.
+        accelerator: ``cpu``, ``gpu``, or ``auto``: a CUDA GPU where there is one.
         precision: Lightning precision, such as ``32-true`` or ``bf16-mixed``.
         resume: Continue the run in ``output/name`` from its last checkpoint.
     """

@@ -17,8 +17,9 @@ class BaseForecast(nn.Module):
     The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
     order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
     the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
-    fitted once and not trained; under autocast the forecast keeps their precision, as rounding
-    it to half precision would cost more than the linear forecast errs one step ahead.
+    fitted once and not trained. The weights are kept and applied in double precision, also under
+    autocast: for clean input they reach thousands with alternating signs, and in float32 their
+    rounding would exceed what the forecast errs one step ahead.
 
     Args:
         window: History length K, in samples.
@@ -48,7 +49,7 @@ class BaseForecast(nn.Module):
             )
         self.kind = kind
         self.window = window
-        weight = torch.zeros(horizon, 2 * window + 1)
+        weight = torch.zeros(horizon, 2 * window + 1, dtype=torch.float64)
         if kind != "none":
             weight[:, window - 1] = 1.0
         self.register_buffer("weight", weight)
@@ -56,7 +57,7 @@ class BaseForecast(nn.Module):
         self.register_buffer("reference", torch.ones(horizon))
 
     @torch.no_grad()
-    def fit(self, samples: Iterable[tuple[Tensor, Tensor, Tensor]], penalty: float = 1e-6) -> None:
+    def fit(self, samples: Iterable[tuple[Tensor, Tensor, Tensor]], penalty: float = 1e-10) -> None:
         """Fit weights and scales by least squares on training samples.
 
         Also sets ``reference``, the mean sMSPE of the forecast (of persistence for ``none``) at
@@ -98,7 +99,7 @@ class BaseForecast(nn.Module):
             variance = weight @ (target - forecast).square()
             self.scale.copy_(variance.sqrt().clamp_min(1e-6))
         relative = (target - forecast) / (target.abs() + forecast.abs() + 1e-4)
-        self.reference.copy_((weight @ relative.square()).clamp_min(1e-8))
+        self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 
     def forward(self, lags: Tensor, steps: Tensor, mass: float = 1.0) -> Tensor:
         """Forecast.
@@ -113,7 +114,9 @@ class BaseForecast(nn.Module):
         """
         weight = self.weight[steps - 1]
         with torch.autocast(lags.device.type, enabled=False):
-            return nn.functional.linear(lags, weight[:, :-1], weight[:, -1] * mass)
+            exact = lags.to(weight.dtype)
+            forecast = nn.functional.linear(exact, weight[:, :-1], weight[:, -1] * mass)
+            return forecast.to(lags.dtype)
 
 
 def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
@@ -123,7 +126,7 @@ def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tens
     center, level = share @ x, share @ y
     x, y = x - center, y - level
     gram = x.T @ (share[:, None] * x)
-    gram.diagonal().add_(penalty * gram.diagonal().mean() + 1e-12)
+    gram.diagonal().add_(penalty * gram.diagonal().mean() + 1e-14)
     slope = torch.linalg.solve(gram, x.T @ (share[:, None] * y)).T
     intercept = level - slope @ center
-    return torch.cat([slope, intercept[:, None]], dim=1).to(lags.dtype)
+    return torch.cat([slope, intercept[:, None]], dim=1)

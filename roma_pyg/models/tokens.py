@@ -41,7 +41,7 @@ class TokenEmbedding(nn.Module):
         if config.context:
             self.context = nn.Sequential(
                 nn.Linear(features, width),
-                nn.GELU(approximate="tanh"),
+                nn.SiLU(),
                 nn.Linear(width, width),
                 nn.LayerNorm(width),
             )

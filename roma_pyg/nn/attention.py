@@ -52,7 +52,7 @@ class AttentionBlock(nn.Module):
         self.norm_mlp = nn.LayerNorm(width)
         self.mlp = nn.Sequential(
             nn.Linear(width, 4 * width),
-            nn.GELU(approximate="tanh"),
+            nn.SiLU(),
             nn.Linear(4 * width, width),
             nn.Dropout(dropout),
         )

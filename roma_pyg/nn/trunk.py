@@ -53,7 +53,7 @@ class FourierFeatures(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """``h + W2 gelu(W1 norm(h))``.
+    """``h + W2 silu(W1 norm(h))``.
 
     Args:
         width: Channels.
@@ -68,7 +68,7 @@ class ResidualBlock(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Update ``(..., width)``."""
-        inner = nn.functional.gelu(self.inner(self.norm(hidden)), approximate="tanh")
+        inner = nn.functional.silu(self.inner(self.norm(hidden)))
         return hidden + self.outer(inner)
 
 

@@ -69,7 +69,7 @@ class HorizonWeights(nn.Module):
 
     reference: Tensor
 
-    def __init__(self, reference: Tensor | None = None, floor: float = 1e-5) -> None:
+    def __init__(self, reference: Tensor | None = None, floor: float = 1e-9) -> None:
         """Keep the reference as a buffer, so that it is saved with the model."""
         super().__init__()
         values = torch.zeros(0) if reference is None else reference.detach().clone().float()

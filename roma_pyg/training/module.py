@@ -68,7 +68,7 @@ class RomaModule(L.LightningModule):
         self.pool = pool
         self.horizon_weights = HorizonWeights(reference)
         # The floor is that of the horizon weights: what the base forecasts exactly is no yardstick.
-        self.register_buffer("scale", None if scale is None else scale.clamp_min(1e-3))
+        self.register_buffer("scale", None if scale is None else scale.clamp_min(1e-5))
         self._errors: dict[int, HorizonErrors] = {}
         config = {} if config is None else config
         _check_plain(config, "config")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import lightning as L
+import torch
 import yaml
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -79,7 +80,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     )
     with _quiet_lightning():
         trainer = L.Trainer(
-            accelerator=options.accelerator,
+            accelerator=_accelerator(options),
             devices=1,
             precision=options.precision,  # type: ignore[arg-type]
             max_steps=options.max_steps,
@@ -166,6 +167,13 @@ def evaluate_run(
     result.to_csv(run / "evaluation.csv")
     result.to_json(run / "evaluation.json")
     return result
+
+
+def _accelerator(options: TrainingConfig) -> str:
+    """Return ``gpu`` for ``auto`` where CUDA is, else ``cpu``: other devices lack float64."""
+    if options.accelerator == "auto":
+        return "gpu" if torch.cuda.is_available() else "cpu"
+    return options.accelerator
 
 
 def _claim(options: TrainingConfig) -> tuple[Path, Path | None]:

@@ -60,7 +60,7 @@ def test_trunk_starts_with_a_linear_map_of_the_concatenation():
     weight = torch.cat([trunk.from_coordinates.weight, trunk.from_token.weight], dim=1)
     hidden = torch.nn.functional.linear(joint, weight, trunk.from_coordinates.bias)
     block = trunk.blocks[0]
-    inner = torch.nn.functional.gelu(block.inner(block.norm(hidden)), approximate="tanh")
+    inner = torch.nn.functional.silu(block.inner(block.norm(hidden)))
     expected = trunk.output(trunk.norm(hidden + block.outer(inner)))
     torch.testing.assert_close(trunk(coordinates, token), expected)
 
