@@ -409,7 +409,7 @@ class TrainingConfig:
     output: str = "runs"
     name: str = "roma"
     seed: int = 0
-    max_steps: int = 3000
+    max_steps: int = 2400
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 5e-3

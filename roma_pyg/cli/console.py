@@ -35,9 +35,10 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
     Returns:
         The exit code of the command, 2 after an expected error, 130 after Ctrl-C.
     """
-    # Read when torch loads its thread pool: threads that wait sleep instead of spinning. On a
-    # machine that other programs use too, spinning made a training step ten times slower.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Read when torch loads its thread pool: how long a waiting thread spins before it sleeps. The
+    # default (3e5) makes a training step ten times slower as soon as another program needs one of
+    # the cores; none at all halves the speed of a machine that is free.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
         return command()
     except KeyboardInterrupt:
