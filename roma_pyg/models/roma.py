@@ -138,16 +138,14 @@ class Roma(nn.Module):
             ValueError: If the batch does not fit the sizes the model was made for.
         """
         levels, penalties = self.hierarchy(self.encode(batch), seed=batch.seed)
-        tokens = self.attend(levels)
-        sizes = [level.num_nodes for level in levels]
+        predictions = self.decode(levels, self.attend(levels), batch.steps)
         outputs: list[LevelForecast] = []
         target = None
         if batch.target is not None:
             target = batch.target.reshape(batch.num_graphs, -1, batch.target.shape[1])
-        for level, branch in zip(levels, tokens.split(sizes, dim=1), strict=True):
+        for level, prediction in zip(levels, predictions, strict=True):
             if level.assignment is not None and target is not None:
                 target = pool_observable(level.assignment, target)
-            prediction = self.decode(level, branch, batch.steps)
             outputs.append(LevelForecast(prediction, target, level.assignment))
         if batch.importance is not None:
             outputs[0].importance = batch.importance.reshape(batch.num_graphs, -1)
@@ -238,7 +236,7 @@ class Roma(nn.Module):
         """Forecast the core nodes only, shape ``(G, B, Q)``; coarse levels are not decoded."""
         levels, _ = self.hierarchy(self.encode(batch))
         tokens = self.attend(levels)[:, : levels[0].num_nodes]
-        return self.decode(levels[0], tokens, batch.steps)
+        return self.decode(levels[:1], tokens, batch.steps)[0]
 
     def encode(self, batch: SubgraphBatch) -> Level:
         """Encode windows and positions of core and halo into the fine level.
@@ -298,25 +296,32 @@ class Roma(nn.Module):
             tokens = block(tokens)
         return self.norm(tokens)
 
-    def decode(self, level: Level, branch: Tensor, steps: Tensor) -> Tensor:
-        """Evaluate the observable of one level.
+    def decode(self, levels: list[Level], branch: Tensor, steps: Tensor) -> list[Tensor]:
+        """Evaluate the observable of some levels.
 
         Args:
-            level: G graphs of n nodes.
-            branch: Tokens of the level after attention, shape ``(G, n, C)``.
+            levels: Levels of G graphs with n_1, n_2, ... nodes.
+            branch: Their tokens after attention, shape ``(G, sum of n, C)``.
             steps: Steps ahead, shape ``(Q,)``.
 
         Returns:
-            Non-negative forecast, shape ``(G, n, Q)``.
+            Non-negative forecast of each level, shapes ``(G, n, Q)``.
         """
         # In the precision of the parameters, also under autocast.
         coordinates = self.direction.new_zeros(len(steps), 1 + LATENT)
         coordinates[:, 0] = steps / self.data.horizon
-        correction = self.operator(coordinates, branch, level.features)
-        base = self.base(level.lags, steps, level.mass)
-        scale = self.base.scale[steps - 1] * level.mass
-        field = base.unsqueeze(-1) * self.direction + scale.unsqueeze(-1) * correction
-        return torch.linalg.vector_norm(field, dim=-1)
+        features = torch.cat([level.features for level in levels], dim=1)
+        correction = self.operator(coordinates, branch, features)
+        correction = self.base.scale[steps - 1].unsqueeze(-1) * correction
+        sizes = [level.num_nodes for level in levels]
+        return [
+            torch.linalg.vector_norm(
+                self.base(level.lags, steps, level.mass).unsqueeze(-1) * self.direction
+                + level.mass * part,
+                dim=-1,
+            )
+            for level, part in zip(levels, correction.split(sizes, dim=1), strict=True)
+        ]
 
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""

@@ -86,12 +86,13 @@ class RomaModule(L.LightningModule):
             NonFiniteLossError: If the loss is NaN or infinite.
         """
         output, terms = self._evaluate(batch)
-        logs = {f"loss/{name}": value.detach() for name, value in terms.items()}
-        for index, level in enumerate(output.levels):
-            logs[f"smspe/{index}"] = step_errors(level).mean().detach()
-        self.log_dict(logs, batch_size=batch.num_core)
-        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
-        self.log("optimizer/learning_rate", rate, batch_size=batch.num_core)
+        if self._writes_logs:
+            logs = {f"loss/{name}": value.detach() for name, value in terms.items()}
+            for index, level in enumerate(output.levels):
+                logs[f"smspe/{index}"] = step_errors(level).mean().detach()
+            self.log_dict(logs, batch_size=batch.num_core)
+            rate = self.trainer.optimizers[0].param_groups[0]["lr"]
+            self.log("optimizer/learning_rate", rate, batch_size=batch.num_core)
         return terms["total"]
 
     def on_validation_epoch_start(self) -> None:
@@ -122,7 +123,7 @@ class RomaModule(L.LightningModule):
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the gradient norm before clipping, on the steps that write logs."""
-        if (self.trainer.global_step + 1) % self.options.log_interval:
+        if not self._writes_logs:
             return
         norms = [p.grad.norm() for p in self.parameters() if p.grad is not None]
         self.log("optimizer/gradient_norm", torch.linalg.vector_norm(torch.stack(norms)))
@@ -138,6 +139,11 @@ class RomaModule(L.LightningModule):
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},
         }
+
+    @property
+    def _writes_logs(self) -> bool:
+        """Whether the logger writes after this step; logging costs a few milliseconds."""
+        return (self.trainer.global_step + 1) % self.options.log_interval == 0
 
     def _add_errors(self, level: LevelForecast, steps: Tensor) -> None:
         """Add the forecasts of the reported steps ahead to the running errors."""
