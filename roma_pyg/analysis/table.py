@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 Style = Literal["text", "markdown"]
 
-# Per metric: heading, factor, decimals, whether more is better.
-METRICS: dict[str, tuple[str, float, int, bool]] = {
-    "smspe": ("sMSPE x 1e-2", 100, 2, False),
-    "smape": ("sMAPE x 1e-2", 100, 2, False),
-    "rmse": ("RMSE", 1, 4, False),
-    "mean_rmse": ("RMSE of the mean", 1, 4, False),
-    "r2": ("R2", 1, 3, True),
-    "skill": ("skill", 1, 3, True),
-    "skill_baselines": ("skill vs baselines", 1, 3, True),
+# Per metric: heading, factor, whether more is better.
+METRICS: dict[str, tuple[str, float, bool]] = {
+    "smspe": ("sMSPE x 1e-2", 100, False),
+    "smape": ("sMAPE x 1e-2", 100, False),
+    "rmse": ("RMSE", 1, False),
+    "mean_rmse": ("RMSE of the mean", 1, False),
+    "r2": ("R2", 1, True),
+    "skill": ("skill", 1, True),
+    "skill_baselines": ("skill vs baselines", 1, True),
 }
 
 
@@ -87,18 +87,31 @@ def _best(rows: Sequence[Score], metric: str) -> float:
     values = [value for value in values if not math.isnan(value)]
     if not values:
         return math.nan
-    return float(max(values) if METRICS[metric][3] else min(values))
+    return float(max(values) if METRICS[metric][2] else min(values))
 
 
 def _cell(row: Score, metric: str, best: float, style: Style) -> str:
     """One number; text cells keep a place for the star, so that the numbers line up."""
-    _, factor, decimals, _ = METRICS[metric]
+    _, factor, more_is_better = METRICS[metric]
     value = float(getattr(row, metric))
-    shown = f"{value * factor:.{decimals}f}"
+    # Errors reach over orders of magnitude, from one step ahead on clean input to many on noisy.
+    shown = f"{value:.4f}" if more_is_better else format_error(value * factor)
     marked = value == best and row.group != "ceiling"
     if style == "markdown":
         return f"**{shown}**" if marked else shown
     return shown + ("*" if marked else " ")
+
+
+def format_error(value: float) -> str:
+    """Three significant digits.
+
+    >>> [format_error(value) for value in (0.0, 0.0000123, 0.00216, 1.5, 36.6)]
+    ['0', '1.23e-05', '0.00216', '1.50', '36.6']
+    """
+    if value == 0 or not math.isfinite(value):
+        return f"{value:.0f}"
+    digits = 2 - math.floor(math.log10(abs(value)))
+    return f"{value:.2e}" if digits > 5 else f"{value:.{max(digits, 0)}f}"
 
 
 def _layout(lines: list[list[str]], style: Style) -> list[str]:

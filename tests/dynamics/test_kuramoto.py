@@ -36,7 +36,9 @@ def last(system, theta, samples):
     return next(itertools.islice(system.integrate(theta, samples), samples - 1, None))
 
 
-@pytest.mark.parametrize("backend", ["torch", "scipy"])
+@pytest.mark.parametrize(
+    "backend", ["torch", "scipy", pytest.param("torch-sparse", marks=pytest.mark.kernels)]
+)
 def test_velocity_equals_the_dense_double_sum(backend):
     graph, rng = random_graph()
     theta, omega = rng.uniform(-9, 9, 12), rng.normal(size=12)
