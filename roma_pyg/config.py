@@ -67,7 +67,7 @@ class KuramotoConfig:
     modulation_period: float = 10.0
     dt: float = 0.1
     substeps: int = 5
-    steps: int = 2400
+    steps: int = 4800
     burn_in: float = 20.0
 
     def __post_init__(self) -> None:
@@ -409,7 +409,7 @@ class TrainingConfig:
     output: str = "runs"
     name: str = "roma"
     seed: int = 0
-    max_steps: int = 2400
+    max_steps: int = 1500
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 5e-3

@@ -56,7 +56,7 @@ class SparseProduct:
         size = len(rowptr) - 1
         # Narrow indices save a third of the memory traffic that the product waits for.
         narrow = max(size, len(col)) < 2**31 and self.backend != "torch-sparse"
-        index = np.int32 if narrow else np.int64
+        index: type[np.integer] = np.int32 if narrow else np.int64
         rows, columns, data = rowptr.astype(index), col.astype(index), weight.astype(np.float64)
         if self.backend == "torch":
             self._torch = _torch_csr(rows, columns, data)

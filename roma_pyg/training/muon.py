@@ -32,8 +32,8 @@ class Muon(Optimizer):
 
     ``torch.optim.Muon`` takes matrices only and orthogonalises in bfloat16, which a CPU without
     bfloat16 units emulates: 12 matrices of 192 x 768 and less took it .31 s a step on one thread,
-    more than the whole training step. Here the precision is that of the parameter, the iteration runs
-    on m x m matrices (`orthogonalize`), and matrices of one shape are taken together.
+    more than the whole training step. Here the precision is that of the parameter, the iteration
+    runs on m x m matrices (`orthogonalize`), and matrices of one shape are taken together.
 
     Args:
         groups: Parameter groups; ``orthogonal: True`` marks those of matrices. A parameter of
