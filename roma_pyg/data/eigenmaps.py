@@ -170,15 +170,16 @@ def _lowest(adjacency: sp.csr_array, k: int, seed: int) -> Eigenmaps:
 
 def _rayleigh_ritz(diffusion: Diffusion, vectors: Vectors, method: str, fill: float) -> Eigenmaps:
     """Orthonormal and ordered vectors, eigenvalues good to the square of the error."""
-    basis, _ = np.linalg.qr(diffusion.project(vectors))
-    small = basis.T @ (basis - diffusion.normalized @ basis)
-    values, rotation = np.linalg.eigh(0.5 * (small + small.T))
-    vectors = fix_signs(basis @ rotation)
-    squares = [
-        np.linalg.norm(vector - diffusion.normalized @ vector - vector * value)
-        for vector, value in zip(vectors.T, values, strict=True)
-    ]
-    return Eigenmaps(vectors, values, float(max(squares, default=0.0)), method, fill)
+    # Row by row, so that no copy of the block in another layout is made.
+    rows = np.stack([diffusion.project(column) for column in vectors.T])
+    walked = np.stack([diffusion.normalized @ row for row in rows])
+    gram = rows @ rows.T
+    small = gram - rows @ walked.T
+    values, rotation = sl.eigh(0.5 * (small + small.T), 0.5 * (gram + gram.T))
+    rows, walked = rotation.T @ rows, rotation.T @ walked
+    walked -= rows * (1 - values[:, None])
+    residual = float(np.linalg.norm(walked, axis=1).max(initial=0.0))
+    return Eigenmaps(fix_signs(rows.T), values, residual, method, fill)
 
 
 def _dense(diffusion: Diffusion, k: int) -> Vectors:

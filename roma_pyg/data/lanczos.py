@@ -103,7 +103,7 @@ def largest_eigenpairs(
             basis[kept] = basis[end]
             end = size
     _rotate(basis, rotation[:, :k], end)
-    return RitzPairs(basis[:k].T.copy(), values[:k], converged, applications)
+    return RitzPairs(basis[:k].copy().T, values[:k], converged, applications)
 
 
 def _extend(
