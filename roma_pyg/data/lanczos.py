@@ -13,7 +13,11 @@ Vectors = NDArray[np.float64]
 CHECK_STEPS = 30
 """Steps, from a new random start, of the search for missed copies of repeated eigenvalues."""
 
+LOOK_STEPS = 8
+"""Steps between two looks at whether all pairs have converged."""
+
 CHUNK = 65536
+"""Columns of the basis that are rotated at a time."""
 
 
 class RitzPairs(NamedTuple):
@@ -53,7 +57,7 @@ def largest_eigenpairs(
         k: Number of pairs, in [1, N / 2).
         tolerance: A pair has converged if its residual is below ``tolerance`` times its value.
         max_applications: The iteration ends, converged or not, at the first restart after so
-            many applications.
+            many applications, at least one.
 
     Returns:
         The pairs, converged or not. Memory ``(2 k + 20) N`` float64, time O(N k) per application
@@ -77,14 +81,21 @@ def largest_eigenpairs(
     end = size
     checked: float | None = None
     while True:
-        for step in range(kept, end):
-            applications += 1
-            beta = _extend(apply, draw, basis, small, step, fresh=step == kept)
-        values, rotation = np.linalg.eigh(small[:end, :end])
-        values, rotation = values[::-1], rotation[:, ::-1]
-        limit = tolerance * np.abs(values[:k])
-        good = np.abs(beta * rotation[-1, :k]) <= limit
-        converged = int(good.sum())
+        first = kept
+        while True:
+            last = min(end, first + LOOK_STEPS if first > k else k + LOOK_STEPS)
+            for step in range(first, last):
+                applications += 1
+                beta = _extend(apply, draw, basis, small, step, fresh=step == kept)
+            first = last
+            values, rotation = np.linalg.eigh(small[:last, :last])
+            values, rotation = values[::-1], rotation[:, ::-1]
+            limit = tolerance * np.abs(values[:k])
+            converged = int((np.abs(beta * rotation[-1, :k]) <= limit).sum())
+            # A check goes its full length: what it searches for comes up late.
+            if last == end or (converged == k and checked is None):
+                break
+        end = last
         # A check has passed if nothing above the k-th value has turned up since.
         done = converged == k and (checked is not None and values[k - 1] <= checked + limit[k - 1])
         if done or applications >= max_applications or size == len(start):
