@@ -6,8 +6,8 @@ A graph is ``kind:nodes:k`` with the kind ``hyperbolic``, ``er`` (Erdos-Renyi), 
 node draws three neighbours) or ``grid``. ``--pyg SECONDS`` runs
 ``torch_geometric.transforms.AddLaplacianEigenvectorPE`` on the same graph, one thread, right after
 ours, and gives up after so long. Every measurement is a process of its own: the peak is that of
-the process, with libraries and the graph. On ``er``, PyG looks for the zero eigenvalues of all
-components first, so its vectors are others there.
+the process, with libraries and the graph. PyG computes in single precision. On ``er``, its vectors
+are other ones: they begin with the zero eigenvalues of the components.
 """
 
 from __future__ import annotations
