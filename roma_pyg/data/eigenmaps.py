@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 import os
 import warnings
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.linalg as sl
 import scipy.sparse as sp
-import scipy.sparse.linalg as sla
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import breadth_first_order, connected_components
 
+from roma_pyg.data.diffusion import Diffusion
+from roma_pyg.data.fill import Symbolic, analyze, factorize, probed_fill
 from roma_pyg.data.graph import Graph
+from roma_pyg.data.lanczos import RitzPairs, largest_eigenpairs
 
 Vectors = NDArray[np.float64]
 
-SHIFT = 1e-3
+SHIFT = 1e-5
 """The inverse is taken of ``L + SHIFT``, which is positive definite."""
 
 DENSE_NODES = 256
-PROBE_NODES = 8192
+
+TOLERANCE = 1e-9
+"""Relative residual of the inverse for convergence; that of L is at most twice as large."""
+
+FILTER_TOLERANCE = 1e-7
+"""The same for the filtered adjacency. The residual of L is smaller by the slope of the filter."""
+
+FILTER_DEGREE = (8, 80)
+MAX_APPLICATIONS = 40
+"""The iteration ends after ``40 (k + 20)`` applications, converged or not."""
 
 
 class Eigenmaps(NamedTuple):
@@ -33,11 +41,16 @@ class Eigenmaps(NamedTuple):
         vectors: Shape ``(N, k)``, float64, orthonormal columns.
         values: Shape ``(k,)``, float64, ascending, in (0, 2].
         residual: ``max_i |L v_i - lambda_i v_i|``.
+        method: ``dense``, ``shift-invert`` or ``filtered``; ``none`` if nothing was to be done.
+        fill: Entries of the factor, exact where it was made and predicted where it was refused; 0
+            where there was no need to know.
     """
 
     vectors: Vectors
     values: Vectors
     residual: float
+    method: str = "none"
+    fill: float = 0.0
 
 
 def undirected_adjacency(graph: Graph) -> sp.csr_array:
@@ -77,10 +90,17 @@ def laplacian_eigenmaps(graph: Graph, k: int, seed: int = 0) -> Eigenmaps:
     on that component. All of these are skipped: the result starts at the lowest positive
     eigenvalue of any component. Isolated nodes are zero in all vectors.
 
-    The trivial vectors are known in closed form and projected out of the operator, so a graph
-    with many components costs no more than a connected one. The inverse of ``L + 1e-3`` is
-    applied by a sparse factorisation; where that would fill up, as on expanders, Lanczos on the
-    adjacency is used instead.
+    The trivial vectors are known in closed form and projected out, so a graph with many
+    components costs no more than a connected one. Two ways, chosen by the fill that the
+    elimination tree predicts exactly (:mod:`roma_pyg.data.fill`):
+
+    - *shift-invert*: Lanczos on ``(L + 1e-5)^{-1}``, applied by a sparse factorisation, where
+      that fits in a quarter of the memory. Residual below 1e-8.
+    - *filtered*: Lanczos on a Chebyshev polynomial of the normalised adjacency, O(E + N k)
+      memory, for expanders, whose factor would fill up. Their low eigenvalues crowd at the edge
+      of a continuum (32 of an Erdos-Renyi graph of 300 thousand nodes: spacings of 1e-4 at .21),
+      so vectors need a residual well below the spacing; that reached is about 1e-8. If it is
+      not, the span of the vectors is still meaningful where the single ones are not.
 
     Args:
         graph: The graph with N nodes; direction and weight are ignored.
@@ -90,7 +110,7 @@ def laplacian_eigenmaps(graph: Graph, k: int, seed: int = 0) -> Eigenmaps:
     Returns:
         Vectors ``(N, k)``, eigenvalues ``(k,)`` and residual. If the graph has fewer than k
         nontrivial eigenvectors (N minus the number of components), the last columns and
-        eigenvalues are zero. Memory O(E + N k) and the factor, at most a quarter of the machine.
+        eigenvalues are zero. Memory O(E + N k), about ``2 k + 20`` vectors, and the factor.
 
     Raises:
         ValueError: If ``k`` is negative.
@@ -109,60 +129,60 @@ def laplacian_eigenmaps(graph: Graph, k: int, seed: int = 0) -> Eigenmaps:
     degree = np.diff(adjacency.indptr)
     linked = np.flatnonzero(degree > 0)
     vectors, values = np.zeros((graph.num_nodes, k)), np.zeros(k)
-    residual = 0.0
-    if linked.size and k:
-        core = adjacency if len(linked) == len(degree) else adjacency[linked][:, linked]
-        found, lowest, residual = _lowest(sp.csr_array(core), k, seed)
-        vectors[linked, : found.shape[1]] = found
-        values[: found.shape[1]] = lowest
-    return Eigenmaps(vectors, values, residual)
-
-
-class _Diffusion:
-    """Normalised adjacency of a graph without isolated nodes, and its trivial eigenvectors."""
-
-    def __init__(self, adjacency: sp.csr_array) -> None:
-        degree = np.diff(adjacency.indptr).astype(np.float64)
-        scale = sp.diags_array(1 / np.sqrt(degree))
-        self.adjacency = adjacency
-        self.normalized = sp.csr_array(scale @ adjacency @ scale)
-        self.num_components, self.component = connected_components(adjacency, directed=False)
-        volume = np.bincount(self.component, weights=degree)
-        self.trivial = np.sqrt(degree / volume[self.component])
-
-    def project(self, x: Vectors) -> Vectors:
-        """Remove the trivial eigenvectors from a vector or block of vectors; O(N) per column."""
-        if x.ndim == 2:
-            return np.stack([self.project(column) for column in x.T], axis=1)
-        share = np.bincount(self.component, weights=self.trivial * x)
-        return np.asarray(x - self.trivial * share[self.component])
+    if linked.size == 0 or k == 0:
+        return Eigenmaps(vectors, values, 0.0)
+    if len(linked) < len(degree):
+        adjacency = sp.csr_array(adjacency[linked][:, linked])
+    found = _lowest(adjacency, k, seed)
+    size = found.vectors.shape[1]
+    vectors[linked, :size] = found.vectors
+    values[:size] = found.values
+    return found._replace(vectors=vectors, values=values)
 
 
 def _lowest(adjacency: sp.csr_array, k: int, seed: int) -> Eigenmaps:
-    diffusion = _Diffusion(adjacency)
     nodes = adjacency.shape[0]
+    diffusion = Diffusion(adjacency)
     k = min(k, nodes - diffusion.num_components)
     if nodes <= DENSE_NODES or k > nodes // 3:
-        vectors = _dense(diffusion, k)
-    else:
-        rng = np.random.default_rng(seed)
-        start = diffusion.project(rng.standard_normal(nodes))
-        # Older releases of scipy restart from a state of their own.
-        extra: dict[str, Any] = (
-            {"rng": rng} if "rng" in inspect.signature(sla.eigsh).parameters else {}
-        )
-        vectors = _sparse(diffusion, k, start, extra)
-    # Rayleigh-Ritz: orthonormal, ordered, and with eigenvalues good to the square of the error.
-    basis, _ = np.linalg.qr(diffusion.project(vectors))
-    small = basis.T @ (basis - diffusion.normalized @ basis)
-    values, rotation = np.linalg.eigh(0.5 * (small + small.T))
-    vectors = fix_signs(basis @ rotation)
-    error = vectors - diffusion.normalized @ vectors - vectors * values
-    residual = float(np.linalg.norm(error, axis=0).max(initial=0.0))
-    return Eigenmaps(vectors, values, residual)
+        return _rayleigh_ritz(diffusion, _dense(diffusion, k), "dense", 0.0)
+    symbolic, fill = _affordable(adjacency)
+    if symbolic is not None:
+        # All is done in the order of elimination, where neighbours are close in memory.
+        order = symbolic.order
+        ordered = Diffusion(sp.csr_array(adjacency[order][:, order]))
+        try:
+            pairs = _shift_invert(ordered, k, seed)
+        except (MemoryError, RuntimeError):
+            # SuperLU reports a failed allocation as either.
+            pass
+        else:
+            _warn(pairs, k)
+            found = _rayleigh_ritz(ordered, pairs.vectors, "shift-invert", fill)
+            vectors = np.empty_like(found.vectors)
+            vectors[order] = found.vectors
+            # Again, as the first of several largest entries depends on the order.
+            return found._replace(vectors=fix_signs(vectors))
+    pairs = _filtered(diffusion, k, seed)
+    _warn(pairs, k)
+    return _rayleigh_ritz(diffusion, pairs.vectors, "filtered", fill)
 
 
-def _dense(diffusion: _Diffusion, k: int) -> Vectors:
+def _rayleigh_ritz(diffusion: Diffusion, vectors: Vectors, method: str, fill: float) -> Eigenmaps:
+    """Orthonormal and ordered vectors, eigenvalues good to the square of the error."""
+    # Row by row, so that no copy of the block in another layout is made.
+    rows = np.stack([diffusion.project(column) for column in vectors.T])
+    walked = np.stack([diffusion.normalized @ row for row in rows])
+    gram = rows @ rows.T
+    small = gram - rows @ walked.T
+    values, rotation = sl.eigh(0.5 * (small + small.T), 0.5 * (gram + gram.T))
+    rows, walked = rotation.T @ rows, rotation.T @ walked
+    walked -= rows * (1 - values[:, None])
+    residual = float(np.linalg.norm(walked, axis=1).max(initial=0.0))
+    return Eigenmaps(fix_signs(rows.T), values, residual, method, fill)
+
+
+def _dense(diffusion: Diffusion, k: int) -> Vectors:
     laplacian = np.eye(len(diffusion.trivial)) - diffusion.normalized.toarray()
     # The spectrum ends at 2: this moves the trivial vectors behind all others.
     same = diffusion.component[:, None] == diffusion.component
@@ -170,48 +190,17 @@ def _dense(diffusion: _Diffusion, k: int) -> Vectors:
     return np.asarray(sl.eigh(laplacian)[1][:, :k])
 
 
-def _sparse(diffusion: _Diffusion, k: int, start: Vectors, extra: dict[str, Any]) -> Vectors:
-    try:
-        factor = _factorize(diffusion.adjacency, diffusion.normalized)
-    except (MemoryError, RuntimeError):
-        # SuperLU reports a failed allocation as either.
-        factor = None
-    if factor is None:
-        return _lanczos(diffusion, k, start, extra)
-    nodes = len(start)
-    solve = factor.solve
-
-    # 1 / (lambda + SHIFT) in [.5, 1000] for the wanted vectors, 0 for the trivial ones.
-    def inverse(x: Vectors) -> Vectors:
-        return diffusion.project(solve(diffusion.project(np.ravel(x))))
-
-    operator = sla.LinearOperator((nodes, nodes), matvec=inverse, dtype=np.float64)
-    try:
-        return np.asarray(sla.eigsh(operator, k=k, which="LA", v0=start, **extra)[1])
-    except sla.ArpackNoConvergence as error:
-        return _polish(diffusion, k, np.real(error.eigenvectors), start)
+def _affordable(adjacency: sp.csr_array) -> tuple[Symbolic | None, float]:
+    """Order and entries of the factor, without the order if the factor would be too large."""
+    limit = fill_limit(adjacency.nnz + adjacency.shape[0])
+    probed = probed_fill(adjacency, limit)
+    if probed > limit:
+        return None, probed
+    symbolic = analyze(adjacency)
+    return (symbolic if symbolic.entries <= limit else None), float(symbolic.entries)
 
 
-def _factorize(adjacency: sp.csr_array, normalized: sp.csr_array) -> sla.SuperLU | None:
-    """Factor of ``L + SHIFT``, or None if it is predicted to fill up memory."""
-    nodes = adjacency.shape[0]
-    if nodes > PROBE_NODES and predicted_fill(adjacency) > _fill_limit(adjacency.nnz + nodes):
-        return None
-    return _factor(sp.eye_array(nodes) * (1 + SHIFT) - normalized)
-
-
-def _factor(matrix: sp.sparray) -> sla.SuperLU:
-    # Minimum degree on the symmetric pattern: on hyperbolic graphs it fills in a fifth as much
-    # as the default, which orders for pivoting that a positive definite matrix does not need.
-    return sla.splu(
-        sp.csc_array(matrix),
-        permc_spec="MMD_AT_PLUS_A",
-        diag_pivot_thresh=0.0,
-        options={"SymmetricMode": True},
-    )
-
-
-def _fill_limit(entries: int) -> float:
+def fill_limit(entries: int) -> float:
     """Entries of the factor that are affordable, in time (50 per entry) and memory."""
     try:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
@@ -220,76 +209,56 @@ def _fill_limit(entries: int) -> float:
     return min(memory / 4 / 16, max(2e7, 50 * entries))
 
 
-def predicted_fill(adjacency: sp.csr_array) -> float:
-    """Predict the entries of the factor from those of growing balls around one node.
-
-    A breadth-first ball of an expander fills in ever more per entry as it grows; that of a
-    tree-like or planar graph hardly. The trend is extrapolated to the whole graph.
-
-    Args:
-        adjacency: Symmetric 0/1 matrix.
-
-    Returns:
-        Predicted number of entries. Costs at most about as much as the factorisation itself, and
-        little where the answer is large.
-    """
-    _, component = connected_components(adjacency, directed=False)
-    members = np.flatnonzero(component == np.bincount(component).argmax())
-    order = breadth_first_order(adjacency, members[0], return_predecessors=False)
-    entries = adjacency.nnz + adjacency.shape[0]
-    limit = _fill_limit(entries)
-    ratio = predicted = 0.0
-    size = PROBE_NODES // 4
-    while 2 * size <= len(order):
-        ball = np.sort(order[:size])
-        inner = sp.csr_array(adjacency[ball][:, ball])
-        degree = np.diff(inner.indptr)
-        probe = _factor(sp.diags_array(degree + 1.0) - inner)
-        now = probe.nnz / (inner.nnz + size)
-        slope = max(0.0, math.log2(now / ratio)) if ratio else 0.0
-        predicted = entries * now * (len(order) / size) ** slope
-        if predicted > limit:
-            break
-        ratio, size = now, 2 * size
-    return predicted
-
-
-def _lanczos(diffusion: _Diffusion, k: int, start: Vectors, extra: dict[str, Any]) -> Vectors:
-    """Highest vectors of the normalised adjacency without a factorisation; O(E + N k) memory."""
-    nodes = len(start)
-    operator = sla.LinearOperator((nodes, nodes), matvec=_shifted(diffusion), dtype=np.float64)
-    try:
-        found = sla.eigsh(
-            operator, k=k, which="LA", v0=start, tol=1e-8, ncv=min(nodes, 4 * k + 20), **extra
-        )
-        return np.asarray(found[1])
-    except sla.ArpackNoConvergence as error:
-        return _polish(diffusion, k, np.real(error.eigenvectors), start)
-
-
-def _shifted(diffusion: _Diffusion) -> Any:  # noqa: ANN401 - scipy has no name for a matvec
-    # 2 + A in [1, 3] for the nontrivial vectors, 0 for the trivial ones.
-    def apply(x: Vectors) -> Vectors:
-        x = diffusion.project(x if x.ndim == 1 or x.shape[1] > 1 else x.ravel())
-        return diffusion.project(2 * x + diffusion.normalized @ x)
-
-    return apply
-
-
-def _polish(diffusion: _Diffusion, k: int, found: Vectors, start: Vectors) -> Vectors:
-    """Complete a partly converged set by LOBPCG and say so."""
-    nodes = len(start)
-    block = np.random.default_rng(len(start)).standard_normal((nodes, k))
-    block[:, 0] = start
-    block[:, : found.shape[1]] = found
-    apply = _shifted(diffusion)
-    operator = sla.LinearOperator((nodes, nodes), matvec=apply, matmat=apply, dtype=np.float64)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)
-        vectors = sla.lobpcg(operator, diffusion.project(block), largest=True, maxiter=200)[1]
-    warnings.warn(
-        f"Laplacian eigenmaps: only {found.shape[1]} of {k} vectors converged; the others are "
-        "approximate, see the residual.",
-        stacklevel=2,
+def _shift_invert(diffusion: Diffusion, k: int, seed: int) -> RitzPairs:
+    nodes = len(diffusion.trivial)
+    factor = factorize(sp.eye_array(nodes) * (1 + SHIFT) - diffusion.normalized, ordered=True)
+    rng = np.random.default_rng(seed)
+    # 1 / (lambda + SHIFT) in [.5, 1e5] for the wanted vectors; the trivial ones are projected out.
+    return largest_eigenpairs(
+        lambda x: diffusion.project(factor.solve(x)),
+        lambda: diffusion.project(rng.standard_normal(nodes)),
+        k,
+        TOLERANCE,
+        MAX_APPLICATIONS * (k + 20),
     )
-    return np.asarray(vectors)
+
+
+def _filtered(diffusion: Diffusion, k: int, seed: int) -> RitzPairs:
+    """Highest vectors of the normalised adjacency without a factorisation.
+
+    The filter is the Chebyshev polynomial that stays in [-1, 1] below a cutoff and grows above it
+    (Zhou, Saad, Tiago & Chelikowsky 2006). Ritz values of a short iteration lie below the
+    eigenvalues, so that at least k of these are above the k-th Ritz value, the cutoff.
+    """
+    nodes = len(diffusion.trivial)
+    rng = np.random.default_rng(seed)
+
+    def draw() -> Vectors:
+        return diffusion.project(rng.standard_normal(nodes))
+
+    def walk(x: Vectors) -> Vectors:
+        return diffusion.project(diffusion.normalized @ x)
+
+    # One pass of 2 k + 20 steps.
+    cutoff = float(largest_eigenpairs(walk, draw, k, 0.0, 1).values[-1])
+    # Beyond the cutoff T_d(1 + x) = cosh(d sqrt(2 x)): a tenfold growth at the end of the spectrum.
+    low, high = FILTER_DEGREE
+    gap = max(2 * (1 - cutoff) / (1 + cutoff), 1e-6)
+    degree = int(np.clip(np.arccosh(100.0) / np.sqrt(2 * gap), low, high))
+
+    def polynomial(x: Vectors) -> Vectors:
+        before, now = x, diffusion.chebyshev_argument(x, cutoff)
+        for _ in range(degree - 1):
+            before, now = now, 2 * diffusion.chebyshev_argument(now, cutoff) - before
+        return diffusion.project(now)
+
+    return largest_eigenpairs(polynomial, draw, k, FILTER_TOLERANCE, MAX_APPLICATIONS * (k + 20))
+
+
+def _warn(pairs: RitzPairs, k: int) -> None:
+    if pairs.converged < k:
+        warnings.warn(
+            f"Laplacian eigenmaps: only {pairs.converged} of {k} vectors converged in "
+            f"{pairs.applications} steps; the others are approximate, see the residual.",
+            stacklevel=4,
+        )

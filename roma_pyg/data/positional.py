@@ -20,7 +20,7 @@ from roma_pyg.data.eigenmaps import laplacian_eigenmaps
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.walk_embedding import walk_embedding
 
-FORMAT = 1
+FORMAT = 2
 """Raised whenever the features of a graph change, so that older caches are not used."""
 
 

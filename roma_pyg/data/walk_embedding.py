@@ -18,6 +18,12 @@ CENTER, SHARPNESS = 0.2, 0.5
 OVERSAMPLING = 10
 POWER_STEPS = 4
 
+CHUNK = 65536
+"""Rows that are orthogonalised at a time."""
+
+GROUP = 8
+"""Channels that are propagated at a time."""
+
 
 def walk_embedding(graph: Graph, channels: int, window: int, seed: int = 0) -> NDArray[np.float64]:
     r"""Embed nodes by a factorised co-occurrence of neighbours, smoothed along random walks.
@@ -43,7 +49,7 @@ def walk_embedding(graph: Graph, channels: int, window: int, seed: int = 0) -> N
     Returns:
         Shape ``(N, C)``, float64, with the sign of ``fix_signs`` before the rows are scaled.
         Isolated nodes, and channels beyond the rank, are zero. Time O(window E C + N C^2),
-        memory O(E + N C).
+        memory O(E + N C), four blocks of ``(N, C + 10)`` at most.
 
     Raises:
         ValueError: If ``channels`` is negative or ``window`` is below 1.
@@ -63,14 +69,16 @@ def walk_embedding(graph: Graph, channels: int, window: int, seed: int = 0) -> N
     if channels == 0 or not linked.any():
         return out
     core = sp.csr_array(adjacency[linked][:, linked])
-    left, scale = randomized_svd(cooccurrence(core), channels, np.random.default_rng(seed))
-    smooth = propagate(core, left * np.sqrt(scale), window)
-    left, scale, _ = np.linalg.svd(smooth, full_matrices=False)
+    rows, scale = randomized_svd(cooccurrence(core), channels, np.random.default_rng(seed))
+    rows *= np.sqrt(scale)
+    rows = propagate(core, rows, window)
+    left, scale, _ = np.linalg.svd(orthonormalize(rows))
     # Directions of rounding noise would become full-size channels under the row scaling.
     scale = np.where(scale > 1e-10 * scale.max(initial=0.0), scale, 0.0)
-    rows = fix_signs(left * np.sqrt(scale))
-    length = np.linalg.norm(rows, axis=1, keepdims=True)
-    out[linked, : rows.shape[1]] = rows / np.where(length > 0, length, 1.0)
+    rows = fix_signs(rows @ (left * np.sqrt(scale)))
+    length = np.sqrt(np.einsum("nc,nc->n", rows, rows))[:, None]
+    rows /= np.where(length > 0, length, 1.0)
+    out[linked, : rows.shape[1]] = rows
     return out
 
 
@@ -114,12 +122,49 @@ def randomized_svd(
     """
     width = min(rank + OVERSAMPLING, matrix.shape[0])
     transposed = matrix.T.tocsr()
-    basis = np.linalg.qr(matrix @ rng.standard_normal((matrix.shape[1], width)))[0]
+    basis = matrix @ rng.standard_normal((matrix.shape[1], width))
+    orthonormalize(basis)
     for _ in range(POWER_STEPS):
-        basis = np.linalg.qr(matrix @ np.linalg.qr(transposed @ basis)[0])[0]
-    left, values, _ = np.linalg.svd((transposed @ basis).T, full_matrices=False)
+        basis = transposed @ basis
+        orthonormalize(basis)
+        basis = matrix @ basis
+        orthonormalize(basis)
+    left, values, _ = np.linalg.svd(orthonormalize(transposed @ basis).T)
     keep = min(rank, width)
     return basis @ left[:, :keep], values[:keep]
+
+
+def orthonormalize(block: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Orthonormalise the columns of a tall block in place, by chunks of rows.
+
+    Each chunk is factorised by Householder reflections, then the triangles on top of each other
+    are (Demmel, Grigori, Hoemmen & Langou 2012): as accurate as one factorisation of the block,
+    which would hold two copies of it.
+
+    Args:
+        block: Shape ``(N, C)``, N >= C; replaced by its orthonormal factor.
+
+    Returns:
+        The triangular factor R, ``old = new @ R``, shape ``(C, C)``.
+
+    Example:
+        >>> block = np.array([[3.0], [4.0]])
+        >>> abs(orthonormalize(block)).round(6)
+        array([[5.]])
+        >>> abs(block)
+        array([[0.6],
+               [0.8]])
+    """
+    width = block.shape[1]
+    # Parts of equal size: none has fewer rows than columns.
+    parts = np.array_split(block, max(1, len(block) // max(CHUNK, width)))
+    triangles = np.empty((len(parts) * width, width))
+    for index, part in enumerate(parts):
+        part[:], triangles[index * width : (index + 1) * width] = np.linalg.qr(part)
+    turn, triangle = np.linalg.qr(triangles)
+    for index, part in enumerate(parts):
+        part[:] = part @ turn[index * width : (index + 1) * width]
+    return triangle
 
 
 def propagate(
@@ -133,7 +178,7 @@ def propagate(
         window: Longest walk that is counted.
 
     Returns:
-        Shape ``(N, C)``; three such blocks are held at a time.
+        Shape ``(N, C)``. Some channels at a time, so that little more than this is held.
     """
     lazy = sp.csr_array(adjacency + sp.eye_array(adjacency.shape[0]))
     walk = sp.csr_array(sp.diags_array(1.0 / np.diff(lazy.indptr)) @ lazy)
@@ -141,9 +186,13 @@ def propagate(
     nodes = np.polynomial.chebyshev.chebpts1(window)
     target = 1 - np.exp(-0.5 * SHARPNESS * ((1 - nodes - CENTER) ** 2 - 1))
     series = np.polynomial.chebyshev.chebfit(nodes, target, window - 1)
-    before, now = features, np.asarray(walk @ features)
-    total = series[0] * before
-    for coefficient in series[1:]:
-        total += coefficient * now
-        before, now = now, 2 * (walk @ now) - before
-    return np.asarray(walk @ total)
+    result = np.empty(features.shape)
+    for first in range(0, features.shape[1], GROUP):
+        before = features[:, first : first + GROUP].copy()
+        now = np.asarray(walk @ before)
+        total = series[0] * before
+        for coefficient in series[1:]:
+            total += coefficient * now
+            before, now = now, 2 * (walk @ now) - before
+        result[:, first : first + GROUP] = walk @ total
+    return result

@@ -3,11 +3,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.linalg as sl
-import scipy.sparse as sp
-from scipy.sparse.linalg import ArpackNoConvergence
 
-from roma_pyg.data import eigenmaps
-from roma_pyg.data.eigenmaps import fix_signs, laplacian_eigenmaps, predicted_fill
+from roma_pyg.data import eigenmaps, fill
+from roma_pyg.data.eigenmaps import fix_signs, laplacian_eigenmaps
 from roma_pyg.data.graph import Graph
 
 
@@ -68,7 +66,7 @@ def test_eigenvalues_by_closed_form(name, nodes):
 
 
 def test_path_of_three_by_hand():
-    vectors, values, residual = laplacian_eigenmaps(graph_of(path(3), 3), 2)
+    vectors, values, residual, *_ = laplacian_eigenmaps(graph_of(path(3), 3), 2)
     np.testing.assert_allclose(values, [1, 2], atol=1e-12)
     half = np.sqrt(0.5)
     np.testing.assert_allclose(vectors, [[half, -0.5], [0, half], [-half, -0.5]], atol=1e-12)
@@ -100,7 +98,7 @@ def test_many_components_do_not_hide_the_slow_modes():
 def test_missing_vectors_are_zero(k):
     # Two components of 2 and 3 nodes, one isolated node: three nontrivial vectors.
     graph = graph_of([(0, 1), (2, 3), (3, 4)], 6)
-    vectors, values, residual = laplacian_eigenmaps(graph, k)
+    vectors, values, residual, *_ = laplacian_eigenmaps(graph, k)
     assert vectors.shape == (6, k)
     np.testing.assert_allclose(values, ([1, 2, 2] + [0] * k)[:k], atol=1e-12)
     np.testing.assert_array_equal(vectors[:, 3:], 0)
@@ -154,73 +152,115 @@ def test_sign_of_a_symmetric_vector_does_not_depend_on_rounding():
             np.testing.assert_allclose(result, vector, atol=1e-11)
 
 
+@pytest.fixture
+def no_factor(monkeypatch):
+    monkeypatch.setattr(eigenmaps, "fill_limit", lambda entries: 0.0)
+
+
 @pytest.mark.parametrize("failure", [MemoryError, RuntimeError])
-def test_failed_factorisation_falls_back_to_lanczos(monkeypatch, failure):
+def test_failed_factorisation_falls_back_to_the_filter(monkeypatch, failure):
     graph = random_graph(700, 5)
     expected = laplacian_eigenmaps(graph, 6)
+    assert expected.method == "shift-invert"
 
     def fail(*args, **kwargs):
         raise failure
 
-    monkeypatch.setattr(eigenmaps.sla, "splu", fail)
+    monkeypatch.setattr(fill.sla, "splu", fail)
     result = laplacian_eigenmaps(graph, 6)
-    np.testing.assert_allclose(result.values, expected.values, atol=1e-9)
-    np.testing.assert_allclose(result.vectors, expected.vectors, atol=1e-4)
+    assert result.method == "filtered"
+    np.testing.assert_allclose(result.values, expected.values, atol=1e-10)
+    np.testing.assert_allclose(result.vectors, expected.vectors, atol=1e-5)
     assert result.residual < 1e-6
 
 
-def test_lanczos_without_convergence_warns_and_reports_the_residual(monkeypatch):
-    graph = random_graph(700, 5)
-    expected = laplacian_eigenmaps(graph, 4)
-
-    def fail(*args, **kwargs):
-        raise ArpackNoConvergence("no", expected.values[:2], expected.vectors[:, :2])
-
-    monkeypatch.setattr(eigenmaps.sla, "eigsh", fail)
-    with pytest.warns(UserWarning, match="only 2 of 4 vectors converged"):
-        result = laplacian_eigenmaps(graph, 4)
-    np.testing.assert_allclose(result.values, expected.values, atol=1e-3)
-    error = dense_laplacian(graph) @ result.vectors - result.vectors * result.values
-    assert np.linalg.norm(error, axis=0).max() == pytest.approx(result.residual, rel=1e-6)
+@pytest.mark.parametrize("limit", [True, False])
+def test_method_follows_the_fill(monkeypatch, limit):
+    graph = random_graph(900, 5)
+    entries = fill.analyze(eigenmaps.undirected_adjacency(graph)).entries
+    monkeypatch.setattr(eigenmaps, "fill_limit", lambda _: entries - 1 if limit else entries)
+    result = laplacian_eigenmaps(graph, 4)
+    assert result.method == ("filtered" if limit else "shift-invert")
+    assert result.fill == entries
+    assert laplacian_eigenmaps(graph_of(path(9), 9), 2).method == "dense"
 
 
-def test_fill_is_predicted_large_for_expanders_and_small_for_grids():
-    rng = np.random.default_rng(0)
-    nodes = 16384
-    chords = np.stack([np.tile(np.arange(nodes), 2), rng.integers(nodes, size=2 * nodes)])
-    index = np.arange(nodes).reshape(128, 128)
-    grid = np.concatenate(
+@pytest.mark.parametrize("method", ["shift-invert", "filtered"])
+def test_grid_with_repeated_eigenvalues_against_dense(request, method):
+    # The square symmetry makes pairs, which a Krylov space sees once.
+    if method == "filtered":
+        request.getfixturevalue("no_factor")
+    index = np.arange(484).reshape(22, 22)
+    pairs = np.concatenate(
         [
-            np.stack([index[:-1].ravel(), index[1:].ravel()]),
-            np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()]),
-        ],
-        axis=1,
+            np.stack([index[:-1].ravel(), index[1:].ravel()], 1),
+            np.stack([index[:, :-1].ravel(), index[:, 1:].ravel()], 1),
+        ]
     )
-    matrices = []
-    for senders, receivers in (chords, grid):
-        graph = Graph.from_edges(senders, receivers, nodes)
-        matrices.append(eigenmaps.undirected_adjacency(graph))
-    expander, plane = (predicted_fill(matrix) / matrix.nnz for matrix in matrices)
-    assert expander > 100
-    assert plane < 30
-    actual = eigenmaps._factor(sp.eye_array(nodes) * 5.0 - matrices[1]).nnz / matrices[1].nnz
-    assert 0.5 < plane / actual < 2
+    graph = graph_of(pairs, 484)
+    result = laplacian_eigenmaps(graph, 20)
+    assert result.method == method
+    values, vectors = sl.eigh(dense_laplacian(graph))
+    np.testing.assert_allclose(result.values, values[1:21], atol=1e-10)
+    # The space up to a gap is unique, whatever the basis.
+    end = 1 + int(np.argmax(np.diff(values[10:22]))) + 10
+    projector = vectors[:, 1:end] @ vectors[:, 1:end].T
+    found = result.vectors[:, : end - 1]
+    np.testing.assert_allclose(projector @ found, found, atol=1e-6)
+    np.testing.assert_allclose(result.vectors.T @ result.vectors, np.eye(20), atol=1e-10)
 
 
-def test_expander_is_not_factorised(monkeypatch):
-    graph = random_graph(eigenmaps.PROBE_NODES + 1, 6)
-    monkeypatch.setattr(eigenmaps, "_fill_limit", lambda entries: 1e5)
-    largest = 0
-    factor = eigenmaps._factor
+def test_torus_with_eightfold_eigenvalues(no_factor):
+    side = 20
+    x, y = np.divmod(np.arange(side**2), side)
+    right, up = (x + 1) % side * side + y, x * side + (y + 1) % side
+    graph = Graph.from_edges(np.tile(np.arange(side**2), 2), np.concatenate([right, up]), side**2)
+    wave = 1 - np.cos(2 * np.pi * np.arange(side) / side)
+    expected = np.sort((wave[:, None] + wave).ravel() / 2)[1:31]
+    np.testing.assert_allclose(laplacian_eigenmaps(graph, 30).values, expected, atol=1e-9)
 
-    def watched(matrix):
-        nonlocal largest
-        largest = max(largest, matrix.shape[0])
-        return factor(matrix)
 
-    monkeypatch.setattr(eigenmaps, "_factor", watched)
+def test_filter_on_a_disconnected_graph(no_factor):
+    pairs = path(200) + ring(150, 200) + ring(150, 350)
+    graph = graph_of(pairs, 503)
+    result = laplacian_eigenmaps(graph, 7)
+    full = sl.eigh(dense_laplacian(graph), eigvals_only=True)
+    # Three components and three isolated nodes.
+    np.testing.assert_allclose(result.values, full[6:13], atol=1e-9)
+    np.testing.assert_array_equal(result.vectors[500:], 0)
+
+
+def test_filter_is_deterministic(no_factor):
+    graph = random_graph(700, 6)
+    first, second = (laplacian_eigenmaps(graph, 5, seed=3) for _ in range(2))
+    assert first.method == "filtered"
+    np.testing.assert_array_equal(first.vectors, second.vectors)
+
+
+def test_iteration_without_convergence_warns_and_reports_the_residual(monkeypatch, no_factor):
+    monkeypatch.setattr(eigenmaps, "MAX_APPLICATIONS", 0)
+    graph = graph_of(path(3000), 3000)
+    with pytest.warns(UserWarning, match=r"only \d of 4 vectors converged in 28 steps"):
+        result = laplacian_eigenmaps(graph, 4)
+    adjacency = eigenmaps.undirected_adjacency(graph)
+    scale = 1 / np.sqrt(adjacency.sum(axis=1))[:, None]
+    v = result.vectors
+    error = v - scale * (adjacency @ (scale * v)) - v * result.values
+    assert np.linalg.norm(error, axis=0).max() == pytest.approx(result.residual, rel=1e-6)
+    assert result.residual > 1e-8
+
+
+def test_expander_is_refused_before_it_is_ordered(monkeypatch):
+    graph = random_graph(9000, 6)
+    monkeypatch.setattr(eigenmaps, "fill_limit", lambda entries: 1e5)
+
+    def fail(adjacency):
+        raise AssertionError("an expander was ordered by minimum degree")
+
+    monkeypatch.setattr(eigenmaps, "analyze", fail)
     result = laplacian_eigenmaps(graph, 3)
-    assert 0 < largest < graph.num_nodes
+    assert result.method == "filtered"
+    assert result.fill > 1e5
     assert result.residual < 1e-6
 
 

@@ -5,12 +5,14 @@ import pytest
 import scipy.sparse as sp
 from scipy.stats import rankdata
 
+from roma_pyg.data import walk_embedding as module
 from roma_pyg.data.eigenmaps import undirected_adjacency
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.walk_embedding import (
     CENTER,
     SHARPNESS,
     cooccurrence,
+    orthonormalize,
     propagate,
     randomized_svd,
     walk_embedding,
@@ -101,6 +103,27 @@ def test_randomized_svd_against_dense():
     u, s, _ = np.linalg.svd(low_rank)
     np.testing.assert_allclose(values, s[:5], rtol=1e-9)
     np.testing.assert_allclose(np.abs(np.sum(left * u[:, :5], axis=0)), 1, atol=1e-9)
+
+
+@pytest.mark.parametrize("nodes", [6, 64, 65, 997])
+@pytest.mark.parametrize("rank", [3, 6])
+def test_orthonormal_by_chunks(monkeypatch, nodes, rank):
+    monkeypatch.setattr(module, "CHUNK", 32)
+    rng = np.random.default_rng(0)
+    before = rng.standard_normal((nodes, rank)) @ rng.standard_normal((rank, 6))
+    block = before.copy()
+    triangle = orthonormalize(block)
+    np.testing.assert_allclose(block.T @ block, np.eye(6), atol=1e-13)
+    np.testing.assert_allclose(block @ triangle, before, atol=1e-12)
+    np.testing.assert_array_equal(triangle, np.triu(triangle))
+
+
+def test_propagation_of_many_channels_is_that_of_each():
+    pairs, _ = block_pairs([30], 0.2, 0.0, np.random.default_rng(0))
+    adjacency = undirected_adjacency(Graph.from_edges(*pairs.T, 30))
+    x = np.random.default_rng(1).standard_normal((30, 2 * module.GROUP + 3))
+    expected = np.stack([propagate(adjacency, c[:, None], 4)[:, 0] for c in x.T], axis=1)
+    np.testing.assert_allclose(propagate(adjacency, x, 4), expected, atol=1e-14)
 
 
 def test_propagation_approaches_the_exact_filter():
