@@ -1,4 +1,4 @@
-"""Subgraphs that together contain every wanted node, few of them and each as local as in training."""
+"""Subgraphs that together contain every wanted node: few, and each as local as in training."""
 
 from __future__ import annotations
 

@@ -63,9 +63,7 @@ class History:
                 f"and a series of {last} (got {self.time})."
             )
         if not (np.isfinite(self.noise) and self.noise >= 0):
-            raise ValueError(
-                f"Expected 'noise' to be finite and at least 0 (got {self.noise})."
-            )
+            raise ValueError(f"Expected 'noise' to be finite and at least 0 (got {self.noise}).")
         if self.seed < 0:
             raise ValueError(f"Expected 'seed' to be at least 0 (got {self.seed}).")
         known = 0 if self.forecast is None else self.forecast.shape[1]
@@ -86,9 +84,7 @@ class History:
             forecast: Samples from ``time`` on, shape ``(N, H)``; may be a memory map.
             shift: Samples of it that belong to the past by now.
         """
-        return History(
-            self.values, self.time, self.window, self.noise, self.seed, forecast, shift
-        )
+        return History(self.values, self.time, self.window, self.noise, self.seed, forecast, shift)
 
     def __getitem__(self, nodes: IntArray) -> NDArray[np.float32]:
         """Read the window of some nodes, shape ``(n, K)``, a new array."""
@@ -106,10 +102,9 @@ class History:
         stream = np.random.SeedSequence([0x0153, self.seed, self.time])
         key = stream.generate_state(1, np.uint64)[0]
         place = self.window - count + np.arange(count)
-        cell = np.asarray(nodes, np.int64)[:, None] * self.window + place
-        cell = 2 * cell.astype(np.uint64)
+        cell = (np.asarray(nodes, np.int64)[:, None] * self.window + place).astype(np.uint64)
         # Two uniform numbers in (0, 1] and [0, 1) make a normal one (Box & Muller 1958).
-        first, second = (_mixed(key + (cell + np.uint64(i)) * _WEYL) for i in (0, 1))
+        first, second = (_mixed(key + (np.uint64(2) * cell + np.uint64(i)) * _WEYL) for i in (0, 1))
         radius = np.sqrt(-2 * np.log((first + 1) * 2.0**-53))
         normal = radius * np.cos(2 * np.pi * second * 2.0**-53)
         return np.exp(self.noise**0.5 * normal).astype(np.float32)

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roma_pyg.data.graph import FloatArray, Graph, IntArray, as_indices, check_range
+from roma_pyg.data.graph import FloatArray, Graph, IntArray
 from roma_pyg.data.walks import random_walks
 
 # Rounds of walks after which roots are only drawn among the nodes that were not met yet.

@@ -36,8 +36,10 @@ def test_noise_belongs_to_node_and_sample():
     # Samples keep their noise when the window slides on; forecasts get none.
     np.testing.assert_array_equal(slid, np.pad(everything[:, 2:], ((0, 0), (0, 2))))
     for other in (History(VALUES, 20, 6, 0.1, seed=4), History(VALUES, 21, 6, 0.1, seed=3)):
-        assert not np.isclose(other[np.arange(50)] / other.values[:, other.time - 6 : other.time],
-                              everything / VALUES[:, 14:20]).any()
+        assert not np.isclose(
+            other[np.arange(50)] / other.values[:, other.time - 6 : other.time],
+            everything / VALUES[:, 14:20],
+        ).any()
 
 
 def test_noise_is_log_normal():
