@@ -93,7 +93,7 @@ def check_forecast(
     history: History,
     dt: float,
     order_parameter: NDArray[np.floating[Any]] | None = None,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int], object] | None = None,
 ) -> ForecastCheck:
     """Compare a forecast with the series it continues, wherever that goes on.
 
@@ -136,7 +136,9 @@ def check_forecast(
         total += [truth.sum(0, dtype=np.float64), guess.sum(0, dtype=np.float64)]
         if report is not None:
             report(len(nodes))
-    order = None if order_parameter is None else np.float64(order_parameter[time + ahead - 1])
+    order = None
+    if order_parameter is not None:
+        order = np.array(order_parameter[time + ahead - 1], dtype=np.float64)
     means = total / len(values)
     return ForecastCheck(ahead, dt, errors.result(), naive.result(), means[0], means[1], order)
 

@@ -190,9 +190,7 @@ def _run(argv: Sequence[str] | None) -> int:
         if arguments.evaluate:
             order = series.extras.get("order_parameter")
             with bar("Evaluating", series.num_nodes) as progress:
-                check = check_forecast(
-                    writer.rows, steps, past, series.dt, order, progress.update
-                )
+                check = check_forecast(writer.rows, steps, past, series.dt, order, progress.update)
     write(
         f"{arguments.output}: {series.num_nodes:,} nodes x {len(steps)} steps ahead, samples "
         f"{time + steps[0] - 1} to {time + steps[-1] - 1}, {_unit(series, arguments.scaled)}"

@@ -16,7 +16,7 @@ from roma_pyg.data.series_files import RowSource, open_rows
 from roma_pyg.data.store import StoreWriter, only_writer
 from roma_pyg.data.validate import Assembly, Series, assemble, check_values
 
-Report = Callable[[int], None]
+Report = Callable[[int], object]
 
 
 class RowStoreWriter(StoreWriter):
@@ -94,7 +94,8 @@ def import_files(
         # Smaller positive float64 values would become zero in float32.
         inside = low >= float(np.finfo(np.float32).tiny) and high <= 1
         scaling = None if inside else AffineScaling(low, high)
-        with RowStoreWriter(path, checked.graph, source.shape[1], dt, chunk=1) as writer:
+        writer = RowStoreWriter(path, checked.graph, source.shape[1], dt, chunk=1)
+        with writer:
             for block in source.blocks():
                 scaled = block if scaling is None else scaling.apply(block)
                 writer.append_rows(scaled.astype(np.float32, copy=False))

@@ -84,7 +84,9 @@ def read_positional(path: Path, num_nodes: int) -> NDArray[np.float32]:
             are not finite.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: Expected a file with positional features (there is none).")
+        raise FileNotFoundError(
+            f"{path}: Expected a file with positional features (there is none)."
+        )
     try:
         if path.suffix == ".npy":
             values = np.load(path, mmap_mode="r", allow_pickle=False)

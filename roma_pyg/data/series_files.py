@@ -279,8 +279,8 @@ def _open_parquet(path: Path) -> RowSource:
         with _parquet(path, buffer=max(1 << 12, BUFFER // len(names))) as file:
             for batch in file.iter_batches(max(1, BLOCK // len(names)), columns=chosen):
                 block = np.empty((batch.num_rows, len(chosen)), dtype=dtype)
-                for j, name in enumerate(chosen):
-                    block[:, j] = batch.column(name).to_numpy(zero_copy_only=False)
+                for j, column in enumerate(batch.columns):
+                    block[:, j] = column.to_numpy(zero_copy_only=False)
                 yield block
 
     def place(row: int, column: int) -> str:

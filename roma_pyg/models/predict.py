@@ -32,7 +32,7 @@ def predict(
     sink: Sink,
     steps: int | list[int],
     stride: int | None = None,
-    report: Callable[[int], None] | None = None,
+    report: Callable[[int], object] | None = None,
 ) -> None:
     """Forecast all nodes into a sink; nothing of size N K or N steps is held in memory.
 
