@@ -162,7 +162,8 @@ class DataConfig:
         system: ``kuramoto`` generates the data set if it is missing, ``files`` reads ``edges``
             and ``series``.
         edges: For ``files``: edge list, .csv, .parquet or .npz.
-        series: For ``files``: node series (nodes x samples), .npy, .parquet or .csv.
+        series: For ``files``: node series (nodes x samples), .npy, .parquet, .csv or .zarr; or,
+            without ``edges``, the folder of a data set made by ``roma-data import``.
         dt: For ``files``: time between two samples, in your time unit.
         seed: Seed of graph, frequencies, initial phases and split.
         graph: Options of the generated graph.
@@ -214,7 +215,9 @@ class DataConfig:
         check(self.max_neighbors >= 1, "data.max_neighbors", "at least 1", self.max_neighbors)
         check(self.noise >= 0, "data.noise", "non-negative", self.noise)
         if self.system == "files":
-            for key in ("edges", "series"):
+            # The folder of a data set, which holds its edges too, has no suffix.
+            needed = ("edges", "series") if "." in str(self.series)[1:] else ("series",)
+            for key in needed:
                 value = getattr(self, key)
                 check(bool(value), f"data.{key}", "a file when data.system is 'files'", value)
 

@@ -25,9 +25,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: list[str]) -> int:
     if argv[:1] == ["generate"]:
         return _generate(argv[1:])
+    if argv[:1] == ["import"]:
+        from roma_pyg.cli.import_data import run_import
+
+        return run_import(argv[1:])
     parser = argparse.ArgumentParser(prog="roma-data", description="Data sets of roma_pyg.")
     verbs = parser.add_subparsers(dest="verb", required=True, metavar="VERB")
     verbs.add_parser("generate", help="generate a data set (--config FILE, --data.KEY VALUE)")
+    verbs.add_parser("import", help="make a data set of your own files, of any size")
     for verb, text in (
         ("info", "describe a data set: sizes, parameters, range and regime"),
         ("check", "check that a data set is whole: every file against its checksum"),

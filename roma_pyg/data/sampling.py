@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from roma_pyg.data.graph import FloatArray, Graph, IntArray, as_indices, check_range
+from roma_pyg.data.graph import FloatArray, Graph, IntArray
 from roma_pyg.data.walks import random_walks
 
 # Rounds of walks after which roots are only drawn among the nodes that were not met yet.
@@ -176,31 +176,31 @@ class SubgraphSampler:
             self._inclusion = chance * (met / chance).sum() / met.sum()
         return (1 / self._inclusion[_degree_class(self.graph.degree[core])]).astype(np.float32)
 
-    def cover(self, targets: IntArray, rng: np.random.Generator) -> list[IntArray]:
-        """Core nodes of subgraphs that together contain every target.
-
-        Walks start at targets that are not covered yet, so that a subgraph is as local as in
-        training. O(N) memory, and time in proportion to the number of subgraphs.
+    def fill(self, found: IntArray, rng: np.random.Generator) -> IntArray:
+        """Add nodes met by random walks until there are ``size``.
 
         Args:
-            targets: Node indices, shape ``(n,)``.
+            found: Distinct nodes, shape ``(n,)``, which come first and may be none.
             rng: Source of randomness.
 
         Returns:
-            Arrays of exactly ``size`` distinct nodes.
-
-        Raises:
-            ValueError: If a target is out of range.
+            ``size`` distinct nodes.
         """
-        targets = as_indices("targets", targets)
-        check_range("targets", targets, self.graph.num_nodes)
-        uncovered = _Uncovered(rng.permutation(targets), self.graph.num_nodes)
-        cores: list[IntArray] = []
-        while uncovered.rewind():
-            core = self._walk(rng, uncovered)
-            uncovered.remove(core)
-            cores.append(core)
-        return cores
+        total = self.graph.num_nodes
+        if self.size == total:
+            return np.arange(total)
+        chunk = max(1, self.size // (self.walk_length + 1))
+        rounds = 0
+        while len(found) < self.size:
+            # Where a subgraph is most of the graph, the last nodes would take long to meet.
+            patient = rounds < _PATIENCE
+            roots = rng.integers(total, size=chunk if patient else 1024 + self.size)
+            roots = roots if patient else self._unmet(found, roots, chunk)
+            walks = random_walks(self.graph, roots, self.walk_length, rng)
+            visited = np.concatenate([found, walks.ravel()])
+            found = visited[np.sort(np.unique(visited, return_index=True)[1])]
+            rounds += 1
+        return found[: self.size]
 
     def expand(self, core: IntArray, rng: np.random.Generator) -> Subgraph:
         """Add the (sampled) neighbours of ``core`` and return the subgraph.
@@ -249,26 +249,9 @@ class SubgraphSampler:
         edge = self.graph.rowptr[hubs][:, None] + pick - start
         return edge.ravel(), total.ravel()
 
-    def _walk(self, rng: np.random.Generator, uncovered: _Uncovered | None = None) -> IntArray:
-        """Collect ``size`` distinct nodes; roots come from ``uncovered`` as long as it has any."""
-        total = self.graph.num_nodes
-        if self.size == total:
-            return np.arange(total)
-        chunk = max(1, self.size // (self.walk_length + 1))
-        found = np.empty(0, dtype=np.int64)
-        rounds = 0
-        while len(found) < self.size:
-            roots = found[:0] if uncovered is None else uncovered.take(chunk)
-            if not len(roots):
-                # Where a subgraph is most of the graph, the last nodes would take long to meet.
-                patient = rounds < _PATIENCE
-                candidates = rng.integers(total, size=chunk if patient else 1024 + self.size)
-                roots = candidates if patient else self._unmet(found, candidates, chunk)
-            walks = random_walks(self.graph, roots, self.walk_length, rng)
-            visited = np.concatenate([found, walks.ravel()])
-            found = visited[np.sort(np.unique(visited, return_index=True)[1])]
-            rounds += 1
-        return found[: self.size]
+    def _walk(self, rng: np.random.Generator) -> IntArray:
+        """Collect ``size`` distinct nodes."""
+        return self.fill(np.empty(0, dtype=np.int64), rng)
 
     def _unmet(self, found: IntArray, candidates: IntArray, count: int) -> IntArray:
         """First candidates that are not in ``found``, or any where all are."""
@@ -276,44 +259,6 @@ class SubgraphSampler:
         fresh = candidates[self._place[candidates] < 0]
         self._place[found] = -1
         return fresh[:count] if len(fresh) else candidates[:count]
-
-
-class _Uncovered:
-    """Targets that no subgraph contains yet, in a fixed order.
-
-    Skips what is covered as it goes: all its work together is linear in the number of targets.
-    """
-
-    def __init__(self, targets: IntArray, num_nodes: int) -> None:
-        self._targets = targets
-        self._waiting = np.zeros(num_nodes, dtype=bool)
-        self._waiting[targets] = True
-        self._head = 0
-        self._cursor = 0
-
-    def rewind(self) -> bool:
-        """Go back to the first uncovered target; return whether there is one."""
-        while self._head < len(self._targets):
-            block = self._waiting[self._targets[self._head : self._head + 1024]]
-            if block.any():
-                self._head += int(np.argmax(block))
-                break
-            self._head += len(block)
-        self._cursor = self._head
-        return self._head < len(self._targets)
-
-    def take(self, count: int) -> IntArray:
-        """Return the next uncovered targets, at most ``count``."""
-        taken = self._targets[:0]
-        while len(taken) < count and self._cursor < len(self._targets):
-            block = self._targets[self._cursor : self._cursor + count - len(taken)]
-            self._cursor += len(block)
-            taken = np.concatenate([taken, block[self._waiting[block]]])
-        return taken
-
-    def remove(self, nodes: IntArray) -> None:
-        """Mark nodes as covered."""
-        self._waiting[nodes] = False
 
 
 def _degree_class(degree: IntArray) -> IntArray:

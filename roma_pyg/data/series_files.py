@@ -1,9 +1,10 @@
-"""Node series from .npy, .parquet and .csv files; rows are nodes, columns are samples."""
+"""Node series from .npy, .parquet, .csv and .zarr; rows are nodes, columns are samples."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +14,43 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from roma_pyg.data.csv_table import CsvTable, check_unique, open_table, read_cells
-from roma_pyg.data.validate import BLOCK, Series
+from roma_pyg.data.export import check_zarr
+from roma_pyg.data.validate import BLOCK, Series, blocks
 
 LABEL = ("node", "id", "node_id")
+# Bytes that a pass over a parquet file reads ahead, over all columns.
+BUFFER = 1 << 28
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """Unchecked node series that are read block by block, as often as wanted.
+
+    Args:
+        shape: Nodes N and samples T.
+        source: File, as messages name it.
+        blocks: Begins a pass over the rows, from the first to the last, each block ``(n, T)``.
+        place: Words for the place of the value at row and column in the file.
+        labels: Labels of the nodes, int64 or text, shape ``(N,)``; None if rows are the ids.
+    """
+
+    shape: tuple[int, int]
+    source: str
+    blocks: Callable[[], Iterator[NDArray[Any]]]
+    place: Callable[[int, int], str]
+    labels: NDArray[Any] | None = None
 
 
 def read_series(path: Path) -> Series:
     """Read node series; values are checked later.
 
-    A ``.npy`` file is mapped, not read. A ``.parquet`` file is read in row batches into one
-    array, a ``.csv`` file in chunks; memory O(N T).
+    A ``.npy`` file is mapped, not read. A ``.parquet`` file or ``.zarr`` array is read in row
+    blocks into one array, a ``.csv`` file in chunks; memory O(N T). Series larger than memory are
+    brought into a data set by `roma_pyg.data.importing`.
 
     Args:
-        path: ``.npy`` (N, T), ``.parquet`` or ``.csv`` file. A column ``node``, ``id`` or
-            ``node_id`` holds node labels, integers in any order or text.
+        path: ``.npy`` (N, T), ``.parquet``, ``.csv`` or ``.zarr`` (N, T). A column ``node``,
+            ``id`` or ``node_id`` of a table holds node labels, integers in any order or text.
 
     Returns:
         The series with its labels, if there are any.
@@ -34,17 +58,66 @@ def read_series(path: Path) -> Series:
     Raises:
         FileNotFoundError: If there is no such file.
         TypeError: If a column has no usable type.
+        ModuleNotFoundError: If the series are ``.zarr`` and that library is missing.
         ValueError: If the file cannot be understood; the message says where and why.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: Expected a file with series (there is none).")
-    readers = {".npy": _read_npy, ".parquet": _read_parquet, ".csv": _read_csv}
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    readers = {
+        ".npy": _read_npy,
+        ".parquet": lambda path: _gather(_open_parquet(path)),
+        ".csv": _read_csv,
+        ".zarr": lambda path: _gather(_open_zarr(path)),
+    }
+    return readers[_kind(path)](path)
+
+
+def open_rows(path: Path) -> RowSource:
+    """Open node series without reading them; formats and errors as in `read_series`.
+
+    A pass over the rows holds one block of about four million values; of ``.csv``, which has no
+    blocks, everything is in memory.
+    """
+    openers = {".parquet": _open_parquet, ".zarr": _open_zarr}
+    kind = _kind(path)
+    if kind in openers:
+        return openers[kind](path)
+    series = _read_npy(path) if kind == ".npy" else _read_csv(path)
+    values = series.values
+    if values.ndim != 2 or values.size == 0:
         raise ValueError(
-            f"{path}: Expected series as .npy, .parquet or .csv (got {path.suffix!r})."
+            f"{path}: Expected shape (N, T), nodes x samples, not empty (got {values.shape})."
         )
-    return reader(path)
+    return RowSource(
+        (values.shape[0], values.shape[1]),
+        series.source,
+        lambda: (values[rows] for rows in blocks(values)),
+        series.place,
+        series.labels,
+    )
+
+
+def _kind(path: Path) -> str:
+    """Suffix of an existing file (or folder, for .zarr) that is read here."""
+    kind = path.suffix.lower()
+    if not (path.is_dir() if kind == ".zarr" else path.is_file()):
+        raise FileNotFoundError(f"{path}: Expected a file with series (there is none).")
+    if kind not in (".npy", ".parquet", ".csv", ".zarr"):
+        raise ValueError(
+            f"{path}: Expected series as .npy, .parquet or .csv, or .zarr (got {path.suffix!r})."
+        )
+    return kind
+
+
+def _gather(source: RowSource) -> Series:
+    """Read all rows into one array."""
+    values: NDArray[Any] | None = None
+    start = 0
+    for block in source.blocks():
+        if values is None:
+            values = np.empty(source.shape, dtype=block.dtype)
+        values[start : start + len(block)] = block
+        start += len(block)
+    assert values is not None
+    return Series(values, source.source, source.place, source.labels)
 
 
 def _read_npy(path: Path) -> Series:
@@ -57,7 +130,33 @@ def _read_npy(path: Path) -> Series:
         ) from None
     if not isinstance(values, np.ndarray):
         raise ValueError(f"{path}: Expected a single array (got an archive; save it as .npy).")
-    return Series(values, str(path), lambda row, column: f"row {row} (node), column {column}")
+    return Series(values, str(path), _cell)
+
+
+def _cell(row: int, column: int) -> str:
+    return f"row {row} (node), column {column}"
+
+
+def _open_zarr(path: Path) -> RowSource:
+    check_zarr()
+    import zarr
+
+    try:
+        array = zarr.open_array(str(path), mode="r")
+    except (ValueError, KeyError, FileNotFoundError, TypeError) as error:
+        raise ValueError(f"{path}: Expected a single zarr array ({error}).") from None
+    if array.ndim != 2 or 0 in array.shape:
+        raise ValueError(
+            f"{path}: Expected shape (N, T), nodes x samples, not empty (got {array.shape})."
+        )
+    # Whole chunks of rows are read, as each is decompressed at once.
+    step = array.chunks[0] * max(1, BLOCK // (array.chunks[0] * array.shape[1]))
+
+    def read() -> Iterator[NDArray[Any]]:
+        for start in range(0, array.shape[0], step):
+            yield np.asarray(array[start : start + step])
+
+    return RowSource((array.shape[0], array.shape[1]), str(path), read, _cell)
 
 
 def _read_csv(path: Path) -> Series:
@@ -153,12 +252,8 @@ def _as_integers(cells: NDArray[Any]) -> NDArray[Any]:
     return numbers.astype(np.int64) if exact.all() else cells
 
 
-def _read_parquet(path: Path) -> Series:
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: Expected a parquet file ({error}).") from None
-    with file:
+def _open_parquet(path: Path) -> RowSource:
+    with _parquet(path) as file:
         names = list(file.schema_arrow.names)
         check_unique(names, path)
         label = _label_column(names) if names else None
@@ -169,26 +264,38 @@ def _read_parquet(path: Path) -> Series:
                 f"{path}: Expected at least one node and one sample (got {rows} rows and "
                 f"{len(columns)} columns of samples: it is empty)."
             )
+        chosen = [names[i] for i in columns]
         kinds = [file.schema_arrow.field(i).type for i in columns]
-        _check_types(kinds, [names[i] for i in columns], path)
-        single = all(pa.types.is_float32(k) or pa.types.is_float16(k) for k in kinds)
-        values = np.empty((rows, len(columns)), dtype=np.float32 if single else np.float64)
-        labels: list[NDArray[Any]] = []
-        start = 0
-        for batch in file.iter_batches(batch_size=max(1, BLOCK // len(names))):
-            stop = start + batch.num_rows
-            for j, i in enumerate(columns):
-                values[start:stop, j] = batch.column(i).to_numpy(zero_copy_only=False)
-            if label is not None:
-                labels.append(_label_cells(batch.column(label), start, names[label], path))
-            start = stop
+        _check_types(kinds, chosen, path)
+        if label is None:
+            labels = _range_index(file.schema_arrow.metadata, rows)
+        else:
+            column = file.read(columns=[names[label]]).column(0)
+            labels = _label_cells(column, names[label], path)
+    single = all(pa.types.is_float32(k) or pa.types.is_float16(k) for k in kinds)
+    dtype = np.float32 if single else np.float64
+
+    def read() -> Iterator[NDArray[Any]]:
+        with _parquet(path, buffer=max(1 << 12, BUFFER // len(names))) as file:
+            for batch in file.iter_batches(max(1, BLOCK // len(names)), columns=chosen):
+                block = np.empty((batch.num_rows, len(chosen)), dtype=dtype)
+                for j, column in enumerate(batch.columns):
+                    block[:, j] = column.to_numpy(zero_copy_only=False)
+                yield block
 
     def place(row: int, column: int) -> str:
-        return f"row {row}, column {columns[column]} ({names[columns[column]]!r})"
+        return f"row {row}, column {columns[column]} ({chosen[column]!r})"
 
-    cells = np.concatenate(labels) if labels else _range_index(file.schema_arrow.metadata, rows)
-    joined = None if cells is None else _labels(cells, path)
-    return Series(values, str(path), place, joined)
+    joined = None if labels is None else _labels(labels, path)
+    return RowSource((rows, len(columns)), str(path), read, place, joined)
+
+
+def _parquet(path: Path, buffer: int = 0) -> pq.ParquetFile:
+    """Open a parquet file; ``buffer`` bytes per column are read ahead, not whole row groups."""
+    try:
+        return pq.ParquetFile(path, buffer_size=buffer, pre_buffer=False)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise ValueError(f"{path}: Expected a parquet file ({error}).") from None
 
 
 def _range_index(metadata: Any, rows: int) -> NDArray[np.int64] | None:  # noqa: ANN401
@@ -211,9 +318,9 @@ def _check_types(kinds: Sequence[Any], names: Sequence[str], path: Path) -> None
             )
 
 
-def _label_cells(column: Any, start: int, name: str, path: Path) -> NDArray[Any]:  # noqa: ANN401
+def _label_cells(column: Any, name: str, path: Path) -> NDArray[Any]:  # noqa: ANN401
     if column.null_count:
-        row = start + int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+        row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise ValueError(f"{path}: row {row}, column {name!r}: Expected a node label (got none).")
     if pa.types.is_integer(column.type):
         return np.asarray(column.to_numpy(), dtype=np.int64)

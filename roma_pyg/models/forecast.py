@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Literal
 
@@ -10,7 +11,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from roma_pyg.data.graph import FloatArray, Graph, IntArray
+from roma_pyg.data.cover import Cover
+from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
+from roma_pyg.data.history import History
 from roma_pyg.data.positional import positional_features
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
@@ -21,15 +24,15 @@ from roma_pyg.models.roma import Roma
 class RomaForecaster:
     """Runs a model over a graph of any size, subgraph by subgraph.
 
-    The graph is covered by subgraphs drawn as in training; each wanted node is forecast in the
-    first subgraph that contains it. Time and memory per subgraph do not depend on N; a forecast of
-    all nodes takes O(N / B) subgraphs (more than N / B, as they overlap) and O(N (K + horizon))
-    memory.
+    The graph is covered by subgraphs of walks, as in training (`Cover`); each wanted node is
+    forecast in the first subgraph that contains it. Time and memory per subgraph do not depend on
+    N. All nodes take about 1.45 N / B subgraphs of B nodes. `stream` holds one batch and O(N)
+    bytes, `forecast` the O(N horizon) result as well.
 
     Args:
         model: The trained model.
         graph: The graph, N nodes.
-        position: Positional features in [0, 1], shape ``(N, P)``.
+        position: Positional features in [0, 1], shape ``(N, P)``, may be a memory map.
         seed: Seed of the cover.
         batch_size: Subgraphs per forward pass, at least 1.
 
@@ -60,12 +63,13 @@ class RomaForecaster:
             raise ValueError(f"Expected 'batch_size' to be at least 1 (got {batch_size}).")
         self.model = model
         self.graph = graph
-        self.position = np.asarray(position, dtype=np.float32)
+        self.position: FloatArray = np.asanyarray(position, dtype=np.float32)
         self.seed = seed
         self.batch_size = batch_size
         self.sampler = SubgraphSampler(
             graph, data.nodes_per_graph, data.walk_length, data.max_neighbors
         )
+        self.cover = Cover(self.sampler)
 
     @property
     def horizon(self) -> int:
@@ -86,9 +90,11 @@ class RomaForecaster:
         position = positional_features(series.graph, model.data.positional, cache)
         return cls(model, series.graph, position)
 
-    @torch.inference_mode()
     def forecast(
-        self, history: NDArray[np.float32], graph: Graph, nodes: IntArray | None = None
+        self,
+        history: NDArray[np.float32] | History,
+        graph: Graph,
+        nodes: IntArray | None = None,
     ) -> NDArray[np.float32]:
         """Forecast the next ``horizon`` samples.
 
@@ -108,65 +114,109 @@ class RomaForecaster:
                 f"Expected the graph of {self.graph.num_nodes} nodes that this forecaster was "
                 f"made for (got another one of {graph.num_nodes} nodes); make a new forecaster."
             )
-        count = graph.num_nodes
-        nodes = np.arange(count) if nodes is None else np.asarray(nodes, dtype=np.int64)
-        if len(nodes) and not 0 <= nodes.min() <= nodes.max() < count:
-            raise ValueError(
-                f"Expected 'nodes' in [0, {count}) (got {nodes.min()} to {nodes.max()})."
-            )
-        result = np.empty((count, self.horizon), dtype=np.float32)
-        waiting = np.ones(count, dtype=bool)
-        for batch, subgraphs in self.batches(history, nodes):
+        wanted = self._wanted(nodes)
+        result = np.empty((len(wanted), self.horizon), dtype=np.float32)
+        for part, values in self.stream(history, wanted):
+            result[np.searchsorted(wanted, part)] = values
+        return result if nodes is None else result[np.searchsorted(wanted, nodes)]
+
+    @torch.inference_mode()
+    def stream(
+        self,
+        history: NDArray[np.float32] | History,
+        nodes: IntArray | None = None,
+        steps: Sequence[int] | None = None,
+    ) -> Iterator[tuple[IntArray, NDArray[np.float32]]]:
+        """Forecast block by block, so that the forecast of all nodes need not fit in memory.
+
+        A `History` reads the windows of one batch at a time from a memory-mapped series.
+
+        Args:
+            history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
+            nodes: Nodes whose forecast is wanted, in [0, N); all if None.
+            steps: Steps ahead, 1 is the next sample, in [1, horizon]; all of them if None.
+
+        Yields:
+            Nodes, shape ``(n,)``, and their forecast at ``steps``, shape ``(n, Q)``. Every wanted
+            node comes exactly once, in the order of the subgraphs.
+
+        Raises:
+            ValueError: If history, nodes or steps do not fit.
+        """
+        waiting = np.zeros(self.graph.num_nodes, dtype=bool)
+        waiting[self._wanted(nodes)] = True
+        for batch, subgraphs in self.batches(history, np.flatnonzero(waiting), steps):
             forecast = self.model.forecast_fine(batch).float().cpu().numpy()
             for sub, values in zip(subgraphs, forecast, strict=True):
-                core = sub.nodes[: sub.num_core]
-                new = waiting[core]
-                result[core[new]] = values[new]
-                waiting[core] = False
-        return result[nodes]
+                new = waiting[sub.core]
+                waiting[sub.core] = False
+                if new.any():
+                    yield sub.core[new], values[new]
 
-    def hierarchy(self, history: NDArray[np.float32]) -> Hierarchy:
+    def hierarchy(
+        self, history: NDArray[np.float32] | History, output: Path | None = None
+    ) -> Hierarchy:
         """Supernodes of the whole graph, as the model sees them in this history.
 
         Args:
             history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
+            output: File ``.npy`` for the assignment of the nodes, which is then memory-mapped
+                instead of held in memory; see `global_hierarchy`.
 
         Raises:
             ValueError: If the model has no coarse level or the history has the wrong shape.
+            FileExistsError: If the output exists.
         """
-        return global_hierarchy(
-            self.model, self.graph, self.batches(history, np.arange(self.graph.num_nodes))
-        )
+        everyone = np.arange(self.graph.num_nodes)
+        batches = self.batches(history, everyone, [1])
+        return global_hierarchy(self.model, self.graph, batches, output)
 
     def batches(
-        self, history: NDArray[np.float32], nodes: IntArray
+        self,
+        history: NDArray[np.float32] | History,
+        nodes: IntArray,
+        steps: Sequence[int] | None = None,
     ) -> Iterator[tuple[SubgraphBatch, list[Subgraph]]]:
         """Batches whose core nodes cover ``nodes``, the model in evaluation mode meanwhile.
 
         Args:
             history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
             nodes: Nodes to cover, shape ``(n,)``.
+            steps: Steps ahead in [1, horizon]; all of them if None.
 
         Yields:
             A batch on the device of the model, and its subgraphs.
 
         Raises:
-            ValueError: If the history has the wrong shape.
+            ValueError: If the history has the wrong shape or a step is out of range.
         """
         expected = (self.graph.num_nodes, self.model.data.window)
         if history.shape != expected:
             raise ValueError(f"Expected 'history' of shape {expected} (got {history.shape}).")
-        rng = np.random.default_rng(self.seed)
-        cores = self.sampler.cover(nodes, rng)
-        steps = np.arange(1, self.horizon + 1)
+        ahead = np.arange(1, self.horizon + 1) if steps is None else np.asarray(steps, np.int64)
+        if ahead.ndim != 1 or not len(ahead) or not 1 <= ahead.min() <= ahead.max() <= self.horizon:
+            raise ValueError(
+                f"Expected 'steps' in [1, {self.horizon}], the horizon of the model (got {steps})."
+            )
+        # Apart, so that the subgraphs do not depend on how many form a batch.
+        cover_rng, halo_rng = np.random.default_rng(self.seed).spawn(2)
+        cores = self.cover.draw(nodes, cover_rng)
         training = self.model.training
         self.model.eval()
         try:
-            for start in range(0, len(cores), self.batch_size):
-                chunk = cores[start : start + self.batch_size]
-                subgraphs = [self.sampler.expand(core, rng) for core in chunk]
+            while chunk := list(islice(cores, self.batch_size)):
+                subgraphs = [self.sampler.expand(core, halo_rng) for core in chunk]
                 windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
-                batch = collate(subgraphs, windows, self.position, steps)
+                batch = collate(subgraphs, windows, self.position, ahead)
                 yield batch.to(self.model.mean.device), subgraphs
         finally:
             self.model.train(training)
+
+    def _wanted(self, nodes: IntArray | None) -> IntArray:
+        """Distinct nodes, ascending."""
+        count = self.graph.num_nodes
+        if nodes is None:
+            return np.arange(count)
+        wanted = np.unique(np.asarray(nodes, dtype=np.int64))
+        check_range("nodes", wanted, count)
+        return wanted

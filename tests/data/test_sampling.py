@@ -173,44 +173,6 @@ def test_subgraphs_are_local(hyperbolic):
     assert inside[0] > 2 * inside[1]
 
 
-@pytest.mark.parametrize("targets", [1, 60, 700])
-def test_cover_contains_all_targets(hyperbolic, targets):
-    rng = np.random.default_rng(0)
-    wanted = rng.choice(hyperbolic.num_nodes, targets, replace=False)
-    cores = SubgraphSampler(hyperbolic, 64, 16).cover(wanted, rng)
-    assert all(len(core) == len(np.unique(core)) == 64 for core in cores)
-    assert np.isin(wanted, np.concatenate(cores)).all()
-    # Each subgraph has something new, and far more than one node of it where much is missing.
-    left = set(wanted.tolist())
-    for core in cores:
-        assert left & set(core.tolist())
-        left -= set(core.tolist())
-    assert len(cores) <= 1 + targets / 3
-
-
-def test_cover_of_disconnected_small_and_no_targets():
-    rng = np.random.default_rng(0)
-    lonely = Graph.from_edges([], [], 50)
-    cores = SubgraphSampler(lonely, 8, 16).cover(np.arange(50), rng)
-    np.testing.assert_array_equal(np.unique(np.concatenate(cores)), np.arange(50))
-    whole = SubgraphSampler(ring(6), 100).cover(np.array([2], dtype=np.int32), rng)
-    assert [core.tolist() for core in whole] == [[0, 1, 2, 3, 4, 5]]
-    assert SubgraphSampler(ring(6), 3).cover(np.array([], dtype=int), rng) == []
-    with pytest.raises(ValueError, match=r"Expected 'targets' in \[0, 6\) \(got 6"):
-        SubgraphSampler(ring(6), 3).cover(np.array([6]), rng)
-
-
-def test_cover_is_as_if_the_list_of_targets_was_filtered_each_time(hyperbolic):
-    sampler = SubgraphSampler(hyperbolic, 40, 3)
-    covered = sampler.cover(np.arange(hyperbolic.num_nodes), np.random.default_rng(5))
-    # The first root of each subgraph is the first target that is not covered yet.
-    pool = np.random.default_rng(5).permutation(hyperbolic.num_nodes)
-    for core in covered:
-        assert core[0] == pool[0]
-        pool = pool[~np.isin(pool, core)]
-    assert len(pool) == 0
-
-
 def test_importance_makes_means_over_samples_means_over_the_graph(hyperbolic):
     sampler = SubgraphSampler(hyperbolic, 100, 16)
     rng = np.random.default_rng(0)

@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import torch
 
+from roma_pyg.data.history import History
 from roma_pyg.data.sampling import SubgraphSampler, collate
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster, group_of
+from roma_pyg.models.roma import Roma
 
 
 def forecaster(tiny, nodes=30, model=None, **options):
@@ -95,6 +99,67 @@ def test_small_and_broken_graphs(tiny, nodes, isolated):
     result = made.forecast(history(tiny, nodes), graph)
     assert result.shape == (nodes, 4)
     assert np.isfinite(result).all()
+
+
+@pytest.mark.parametrize("wanted", [None, np.array([7, 2, 7, 21])])
+def test_stream_gives_each_wanted_node_once(tiny, wanted):
+    made, window = forecaster(tiny, nodes=100), history(tiny, 100)
+    blocks = list(made.stream(window, wanted))
+    nodes = np.concatenate([block[0] for block in blocks])
+    expected = np.arange(100) if wanted is None else np.unique(wanted)
+    np.testing.assert_array_equal(np.sort(nodes), expected)
+    rows = np.concatenate([block[1] for block in blocks])
+    np.testing.assert_array_equal(rows, made.forecast(window, made.graph, wanted)[
+        nodes if wanted is None else [wanted.tolist().index(node) for node in nodes]
+    ])  # fmt: skip
+
+
+def test_stream_of_some_steps(tiny):
+    made, window = forecaster(tiny), history(tiny)
+    everything = made.forecast(window, made.graph)
+    for nodes, rows in made.stream(window, steps=[4, 2]):
+        np.testing.assert_allclose(rows, everything[nodes][:, [3, 1]], rtol=1e-5)
+    for steps in ([0], [5], [], [[1]]):
+        with pytest.raises(ValueError, match=r"'steps' in \[1, 4\]"):
+            next(made.stream(window, steps=steps))
+
+
+def test_windows_are_read_from_the_series(tiny, tmp_path):
+    np.save(tmp_path / "x.npy", tiny.values(30, 40))
+    made, values = forecaster(tiny), np.load(tmp_path / "x.npy", mmap_mode="r")
+    past = History(values, time=20, window=5)
+    expected = made.forecast(np.array(values[:, 15:20]), made.graph)
+    assert np.array_equal(made.forecast(past, made.graph), expected)
+
+
+def test_stream_holds_no_history_and_no_result(tiny, tmp_path):
+    """Peak memory stays far below the N x horizon forecast and the N x K history."""
+    count, horizon, window = 3000, 256, 256
+    data = tiny.data(window=window, horizon=horizon)
+    model = Roma(tiny.config(), data).eval()
+    made = RomaForecaster(model, tiny.graph(count, 2000), tiny.position(count), batch_size=1)
+    values = np.lib.format.open_memmap(tmp_path / "x.npy", "w+", np.float32, (count, window))
+    values[:] = 0.5
+    past = History(values, window, window)
+    next(made.stream(past, np.array([0])))  # the order of the nodes is found once
+    tracemalloc.start()
+    try:
+        total = sum(len(nodes) for nodes, _ in made.stream(past))
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.reset_peak()
+        made.forecast(past, made.graph)
+        whole = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert total == count
+    assert peak < 0.3 * 4 * count * horizon < whole
+
+
+def test_a_stream_that_is_left_gives_the_model_back(tiny):
+    made = forecaster(tiny)
+    made.model.train()
+    next(iter(made.stream(history(tiny))))
+    assert made.model.training
 
 
 def test_is_a_forecaster(tiny):

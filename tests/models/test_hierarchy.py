@@ -129,3 +129,41 @@ def test_rejects_a_cover_with_gaps(tiny):
 def test_rejects_a_model_without_coarse_levels(tiny):
     with pytest.raises(ValueError, match="Expected a model with coarse levels"):
         global_hierarchy(tiny.model(sizes=()), tiny.graph(), [])
+
+
+def test_assignment_on_disk_equals_that_in_memory(tiny, tmp_path):
+    made = RomaForecaster(tiny.model(), tiny.graph(), tiny.position())
+    window, output = tiny.values(30, 5), tmp_path / "s.npy"
+    expected = made.hierarchy(window)
+    hierarchy = made.hierarchy(window, output)
+    assert isinstance(hierarchy.assignments[0], np.memmap)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.npy"]
+    np.testing.assert_array_equal(np.load(output), expected.assignments[0])
+    for name in ("assignments", "couplings"):
+        pairs = zip(getattr(hierarchy, name), getattr(expected, name), strict=True)
+        for one, two in pairs:
+            np.testing.assert_array_equal(one, two)
+    with pytest.raises(FileExistsError, match="not to exist"):
+        made.hierarchy(window, output)
+    with pytest.raises(ValueError, match=r"'output' to end in \.npy"):
+        made.hierarchy(window, tmp_path / "s.parquet")
+
+
+def test_a_cover_with_gaps_leaves_no_file(tiny, tmp_path):
+    given = batches(tiny, tiny.graph(20), [np.arange(12)])
+    with pytest.raises(ValueError, match="cover every node"):
+        global_hierarchy(tiny.model(), tiny.graph(20), given, tmp_path / "s.npy")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_coarse_series_is_pooled_level_by_level(tiny):
+    made = RomaForecaster(tiny.model(), tiny.graph(), tiny.position())
+    hierarchy, values = made.hierarchy(tiny.values(30, 5)), tiny.values(30, 9)
+    first, second = hierarchy.assignments
+    level_1 = first.T @ values * 30 / 4
+    np.testing.assert_allclose(hierarchy.coarse_series(values), level_1, rtol=1e-5)
+    np.testing.assert_allclose(
+        hierarchy.coarse_series(values, level=2), second.T @ level_1 * 4 / 3, rtol=1e-5
+    )
+    with pytest.raises(ValueError, match=r"'level' between 1 and 2 \(got 3\)"):
+        hierarchy.coarse_series(values, level=3)
