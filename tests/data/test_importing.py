@@ -45,7 +45,9 @@ def write(folder, suffix, values=VALUES):
         array[:] = values
     else:
         names = [str(i) for i in range(values.shape[1])]
-        pq.write_table(pa.table(list(values.T), names=names), path, row_group_size=max(11, len(values) // 8))
+        pq.write_table(
+            pa.table(list(values.T), names=names), path, row_group_size=max(11, len(values) // 8)
+        )
     return path
 
 
