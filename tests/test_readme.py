@@ -73,6 +73,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, module, more in (
         ("roma-train", "train", " --evaluate quick"),
         ("roma-eval", "evaluate", " --times 2 --no-baselines"),
+        ("roma-predict", "predict", ""),
         ("roma-data", "data", ""),
         ("roma-doctor", "doctor", ""),
     ):
