@@ -97,12 +97,15 @@ class PositionalConfig:
         walk_embedding: Channels of the factorised random-walk embedding; 0 for none.
         walk_window: Longest walk, in steps, that the embedding counts.
         degree: Also give the logarithm of the degree.
+        stored: Channels of the features that an imported data set brings with it
+            (``pe_dimP_*.parquet``), used as they are; 0 leaves them unused.
     """
 
     eigenmaps: int = 16
     walk_embedding: int = 16
     walk_window: int = 5
     degree: bool = True
+    stored: int = 0
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -114,11 +117,17 @@ class PositionalConfig:
             self.walk_embedding,
         )
         check(self.walk_window >= 1, "positional.walk_window", "at least 1", self.walk_window)
+        check(self.stored >= 0, "positional.stored", "non-negative", self.stored)
         check(self.num_features >= 1, "positional", "at least one feature", self.num_features)
 
     @property
     def num_features(self) -> int:
         """Number of features P of a node."""
+        return self.num_computed + self.stored
+
+    @property
+    def num_computed(self) -> int:
+        """Number of features that are computed from the graph."""
         return self.eigenmaps + self.walk_embedding + int(self.degree)
 
 
@@ -162,8 +171,8 @@ class DataConfig:
         system: ``kuramoto`` generates the data set if it is missing, ``files`` reads ``edges``
             and ``series``.
         edges: For ``files``: edge list, .csv, .parquet or .npz.
-        series: For ``files``: node series (nodes x samples), .npy, .parquet, .csv or .zarr; or,
-            without ``edges``, the folder of a data set made by ``roma-data import``.
+        series: For ``files``: node series (nodes x samples), .npy, .parquet, .csv or .zarr; or
+            the folder of a data set made by ``roma-data import``, which has edges of its own.
         dt: For ``files``: time between two samples, in your time unit.
         seed: Seed of graph, frequencies, initial phases and split.
         graph: Options of the generated graph.

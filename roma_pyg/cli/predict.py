@@ -251,11 +251,9 @@ def _positional(
         from roma_pyg.data.layout import read_positional
 
         return read_positional(arguments.positional, series.num_nodes)
-    from roma_pyg.data.positional import positional_features
+    from roma_pyg.data.positional import node_features
 
-    return positional_features(
-        series.graph, config.data.positional, Path(config.data.root) / ".cache"
-    )
+    return node_features(series, config.data.positional, Path(config.data.root) / ".cache")
 
 
 def _unit(series: GraphSeries, scaled: bool) -> str:

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from roma_pyg.config import DataConfig, TrainingConfig
 from roma_pyg.data.graph import FloatArray
 from roma_pyg.data.load import load_series
-from roma_pyg.data.positional import positional_features
+from roma_pyg.data.positional import node_features
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split, make_split
@@ -73,8 +73,8 @@ class GraphSeriesData(L.LightningDataModule):
         self.split: Split = make_split(
             graph, self.series.num_steps, data.split, data.window, data.horizon, data.seed
         )
-        self.position: FloatArray = positional_features(
-            graph, data.positional, Path(data.root) / ".cache"
+        self.position: FloatArray = node_features(
+            self.series, data.positional, Path(data.root) / ".cache"
         )
         # Subgraphs have one size: a model made for few training nodes takes no more in validation.
         size = min(data.nodes_per_graph, len(self.split.nodes["train"]))

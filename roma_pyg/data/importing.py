@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from roma_pyg.data.affine import AffineScaling
 from roma_pyg.data.edge_files import read_edges
 from roma_pyg.data.layout import read_positional
+from roma_pyg.data.series import POSITION
 from roma_pyg.data.series_files import RowSource, open_rows
 from roma_pyg.data.store import StoreWriter, only_writer
 from roma_pyg.data.validate import Assembly, Series, assemble, check_values
@@ -103,7 +104,7 @@ def import_files(
             for name, array in checked.extras.items():
                 writer.add(name, array)
             if features is not None:
-                writer.add("position", features)
+                writer.add(POSITION, features)
             writer.metadata = {
                 "source": "files",
                 "edges": edges.name,

@@ -7,8 +7,8 @@ from pathlib import Path
 from roma_pyg.config import DataConfig
 from roma_pyg.data.files import read_files
 from roma_pyg.data.generate import generate
-from roma_pyg.data.layout import find_layout
-from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.layout import find_layout, read_positional
+from roma_pyg.data.series import POSITION, GraphSeries
 from roma_pyg.data.store import METADATA, open_store
 
 
@@ -17,8 +17,7 @@ def load_series(config: DataConfig, progress: bool = True) -> GraphSeries:
 
     Args:
         config: ``system`` decides between a generated data set and own files; ``series`` may be
-            the folder of a data set that ``roma-data import`` made, and ``edges`` is not needed
-            then.
+            the folder of a data set that ``roma-data import`` made, which has its own edges.
         progress: Show progress while generating.
 
     Raises:
@@ -27,7 +26,7 @@ def load_series(config: DataConfig, progress: bool = True) -> GraphSeries:
     """
     if config.system == "kuramoto":
         return open_store(generate(config, progress))
-    if config.series is not None and config.edges is None:
+    if config.series is not None and (config.edges is None or _is_folder(Path(config.series))):
         return open_folder(Path(config.series), config.dt, config.window + config.horizon)
     if config.edges is None or config.series is None:
         raise ValueError("Expected 'data.edges' and 'data.series' to be files (got none).")
@@ -41,12 +40,18 @@ def load_series(config: DataConfig, progress: bool = True) -> GraphSeries:
     )
 
 
+def _is_folder(place: Path) -> bool:
+    """Whether a series is a data set with edges, and not a file or a zarr array."""
+    return place.is_dir() and place.suffix != ".zarr"
+
+
 def open_folder(place: Path, dt: float = 1.0, min_steps: int = 2) -> GraphSeries:
     """Open a stored data set, or files in the layout of arXiv:2502.15913.
 
     Args:
         place: Folder of a data set (memory-mapped); or a folder, or ``folder/NAME``, with
-            ``x_NAME.parquet`` and ``edges_NAME.parquet``, which are read into memory.
+            ``x_NAME.parquet``, ``edges_NAME.parquet`` and perhaps ``pe_dimP_NAME.parquet``, which
+            are read into memory.
         dt: Time between samples of files; a data set knows its own.
         min_steps: Fewest samples that are of use.
 
@@ -69,4 +74,7 @@ def open_folder(place: Path, dt: float = 1.0, min_steps: int = 2) -> GraphSeries
             f"Expected a data set, or files x_*.parquet and edges_*.parquet, at '{place}' (got "
             f"neither): {error}"
         ) from None
-    return read_files(files.edges, files.series, dt, place.name, min_steps, 0)
+    series = read_files(files.edges, files.series, dt, place.name, min_steps, 0)
+    if files.positional is not None:
+        series.extras[POSITION] = read_positional(files.positional, series.num_nodes)
+    return series

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from roma_pyg.config import PositionalConfig
 from roma_pyg.data.eigenmaps import laplacian_eigenmaps
 from roma_pyg.data.graph import Graph
+from roma_pyg.data.series import POSITION, GraphSeries
 from roma_pyg.data.walk_embedding import walk_embedding
 
 FORMAT = 2
@@ -37,6 +38,40 @@ class PositionalFeatures:
     values: NDArray[np.float32]
     eigenvalues: NDArray[np.float64]
     residual: float
+
+
+def node_features(
+    series: GraphSeries, config: PositionalConfig, cache: Path | None
+) -> NDArray[np.float32]:
+    """Return all positional features of a series: those computed, then those stored with it.
+
+    Args:
+        series: A series with N nodes; ``extras["position"]`` are the features stored with it.
+        config: Which features.
+        cache: Folder of cached features; None computes them every time.
+
+    Returns:
+        Shape ``(N, P)``, float32. Where all are stored they are returned as they lie there,
+        perhaps a memory map.
+
+    Raises:
+        ValueError: If the configuration asks for stored features, and the series has none, or
+            has another number of them.
+    """
+    if config.stored:
+        stored = series.extras.get(POSITION)
+        channels = 0 if stored is None else stored.shape[1]
+        if stored is None or channels != config.stored:
+            raise ValueError(
+                f"Expected 'positional.stored' to be the number of features that '{series.name}' "
+                f"brings with it, {channels} (got {config.stored}). Features are brought by "
+                "pe_dimP_NAME.parquet, or by roma-data import --positional FILE."
+            )
+        if config.num_computed == 0:
+            return stored
+        computed = positional_features(series.graph, config, cache)
+        return np.concatenate([computed, stored], axis=1)
+    return positional_features(series.graph, config, cache)
 
 
 def positional_features(
@@ -77,7 +112,8 @@ def compute_positional(
     """
     if cache is None:
         return _compute(graph, config)
-    identity = {"format": FORMAT, "graph": graph.checksum, "config": asdict(config)}
+    computed = {key: value for key, value in asdict(config).items() if key != "stored"}
+    identity = {"format": FORMAT, "graph": graph.checksum, "config": computed}
     text = json.dumps(identity, sort_keys=True)
     name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     path = Path(cache) / f"positional-{name}.npz"
@@ -130,7 +166,7 @@ def _load(path: Path, identity: str, graph: Graph, config: PositionalConfig) -> 
             raise ValueError("it belongs to another graph or configuration")
         values, eigenvalues = archive["values"], archive["eigenvalues"]
         residual = float(archive["residual"])
-    if values.shape != (graph.num_nodes, config.num_features) or values.dtype != np.float32:
+    if values.shape != (graph.num_nodes, config.num_computed) or values.dtype != np.float32:
         raise ValueError(f"shape {values.shape} and type {values.dtype} are wrong")
     return PositionalFeatures(values, eigenvalues, residual)
 

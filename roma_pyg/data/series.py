@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from roma_pyg.data.graph import Graph
 
+POSITION = "position"
+"""Name, among the extras, of positional features (N, P) that come with the data."""
+
 
 @dataclass(frozen=True, eq=False)
 class GraphSeries:

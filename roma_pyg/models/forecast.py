@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from roma_pyg.data.cover import Cover
 from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
 from roma_pyg.data.history import History
-from roma_pyg.data.positional import positional_features
+from roma_pyg.data.positional import node_features
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy
@@ -87,7 +87,7 @@ class RomaForecaster:
             series: Any series; the graph may be another than that of training.
             cache: Folder of cached positional features; None computes them anew.
         """
-        position = positional_features(series.graph, model.data.positional, cache)
+        position = node_features(series, model.data.positional, cache)
         return cls(model, series.graph, position)
 
     def forecast(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -27,6 +29,10 @@ def test_folder_in_the_layout_of_the_authors(files):
         series = open_folder(place, dt=0.2)
         np.testing.assert_array_equal(series.values, VALUES)
         assert (series.dt, series.graph.num_edges) == (0.2, 2 * N)
+    assert not series.extras
+    features = np.random.default_rng(1).random((N, 2)).astype(np.float32)
+    pd.DataFrame(features, columns=["0", "1"]).to_parquet(files / "pe_dim2_km.parquet")
+    np.testing.assert_array_equal(open_folder(files).extras["position"], features)
     with pytest.raises(ValueError, match="at least 21 samples"):
         open_folder(files, min_steps=21)
 
@@ -34,7 +40,10 @@ def test_folder_in_the_layout_of_the_authors(files):
 def test_imported_data_set_is_opened_by_its_folder(files):
     path = import_files(files / "edges_km.parquet", files / "x_km.parquet", files / "store", 0.2)
     config = DataConfig(system="files", series=str(path), window=8, horizon=8)
-    series = load_series(config)
+    for edges in (None, "edges.csv"):
+        # The edges of the data set are its own, whatever the configuration names.
+        series = load_series(replace(config, edges=edges))
+        assert series.graph.num_edges == 2 * N
     assert isinstance(series.values.base, np.memmap)
     np.testing.assert_array_equal(series.values, VALUES)
     with pytest.raises(ValueError, match=r"at least 40 samples in .* \(got 20\)"):

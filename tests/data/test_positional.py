@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from roma_pyg.config import PositionalConfig
 from roma_pyg.data import positional
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.positional import compute_positional, positional_features, scale_to_unit
+from roma_pyg.data.positional import (
+    compute_positional,
+    node_features,
+    positional_features,
+    scale_to_unit,
+)
+from roma_pyg.data.series import GraphSeries
 
 CONFIG = PositionalConfig(eigenmaps=3, walk_embedding=4, walk_window=3)
 
@@ -151,3 +159,22 @@ def test_isolated_nodes_are_finite():
     graph = Graph.from_edges(np.array([0, 1, 3]), np.array([1, 2, 4]), 6)
     features = positional_features(graph, CONFIG, None)
     assert np.isfinite(features).all()
+
+
+def test_stored_features_stand_beside_the_computed_ones_or_alone(graph, tmp_path, counted):
+    count = graph.num_nodes
+    own = np.random.default_rng(0).random((count, 3)).astype(np.float32)
+    series = GraphSeries(graph, np.ones((count, 2), np.float32), extras={"position": own})
+    both = node_features(series, replace(CONFIG, stored=3), tmp_path)
+    np.testing.assert_array_equal(both[:, -3:], own)
+    np.testing.assert_array_equal(both[:, :-3], node_features(series, CONFIG, tmp_path))
+    assert len(counted) == 1, "the cache does not depend on stored features"
+    alone = PositionalConfig(eigenmaps=0, walk_embedding=0, degree=False, stored=3)
+    assert node_features(series, alone, None) is own
+
+
+@pytest.mark.parametrize(("extras", "found"), [({}, 0), ({"position": np.ones((40, 2))}, 2)])
+def test_missing_stored_features(graph, extras, found):
+    series = GraphSeries(graph, np.ones((graph.num_nodes, 2), np.float32), extras=extras)
+    with pytest.raises(ValueError, match=rf"brings with it, {found} \(got 3\)"):
+        node_features(series, replace(CONFIG, stored=3), None)
