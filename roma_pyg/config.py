@@ -421,14 +421,14 @@ class TrainingConfig:
     output: str = "runs"
     name: str = "roma"
     seed: int = 0
-    max_steps: int = 1500
+    max_steps: int = 1800
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 5e-3
     warmup: float = 0.05
     clip: float = 1.0
     average: float = 0.999
-    steps_ahead: int = 8
+    steps_ahead: int = 16
     coarse_weight: float = 0.1
     squared_error: float = 0.5
     val_interval: int = 500
