@@ -408,7 +408,7 @@ class TrainingConfig:
         coarse_weight: Weight of the data loss of each coarse level.
         squared_error: Share of the data loss that is the squared error in units of what the base
             forecast leaves, the rest being the sMSPE; 0 as published.
-        val_interval: Steps between two validations.
+        val_interval: Steps between two validations, about: the last one ends the run.
         val_batches: Batches of a validation.
         log_interval: Steps between two log entries.
         figures: Write forecast figures to TensorBoard at each validation.
