@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from roma_pyg.cli.data import main
+from roma_pyg.data.store import open_store
 
 SMALL = ["--data.graph.nodes", "60", "--data.kuramoto.steps", "40", "--data.kuramoto.burn_in", "1"]
 
@@ -38,6 +39,20 @@ def test_check_finds_a_changed_byte(store: Path, capsys: pytest.CaptureFixture[s
     largest.write_bytes(content)
     assert main(["check", str(store)]) == 2
     assert largest.name in capsys.readouterr().err
+
+
+def test_features_are_kept(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["features", "--data.root", str(store.parent), "--data.name", "small", *SMALL]
+    words += ["--data.positional.eigenmaps", "3", "--data.positional.walk_embedding", "2"]
+    assert main(words) == 0
+    report = capsys.readouterr().out
+    nodes = open_store(store).num_nodes
+    assert f"6 features of {nodes} nodes" in report
+    assert float(report.rsplit(maxsplit=1)[-1].rstrip(".")) < 1e-8
+    (kept,) = (store.parent / ".cache").iterdir()
+    before = kept.stat().st_mtime_ns
+    assert main(words) == 0
+    assert kept.stat().st_mtime_ns == before
 
 
 def test_missing_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
