@@ -16,8 +16,8 @@ from roma_pyg.cli.parser import parse_arguments
 
 GENERATE = """Generate the data set of a configuration in data.root/data.name. A data set that is
 already there with the same options is used again."""
-FEATURES = """Compute the positional features of a configuration, and keep them for the runs that use
-them. Runs compute what is missing; on a graph of millions this shows how long it takes."""
+FEATURES = """Compute the positional features of a configuration, and keep them for the runs that
+use them. Runs compute what is missing; on a graph of millions this shows how long it takes."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
