@@ -90,20 +90,23 @@ def largest_eigenpairs(
             first = last
             values, rotation = np.linalg.eigh(small[:last, :last])
             values, rotation = values[::-1], rotation[:, ::-1]
-            limit = tolerance * np.abs(values[:k])
-            converged = int((np.abs(beta * rotation[-1, :k]) <= limit).sum())
+            small_enough = np.abs(beta * rotation[-1]) <= tolerance * np.abs(values)
+            converged = int(small_enough[:k].sum())
             # A check goes its full length: what it searches for comes up late.
             if last == end or (converged == k and checked is None):
                 break
         end = last
         # A check has passed if nothing above the k-th value has turned up since.
-        done = converged == k and (checked is not None and values[k - 1] <= checked + limit[k - 1])
+        limit = tolerance * abs(values[k - 1])
+        done = converged == k and (checked is not None and values[k - 1] <= checked + limit)
         if done or applications >= max_applications or size == len(start):
             break
         check = converged == k
         checked = float(values[k - 1]) if check else None
-        # Beyond the wanted ones, what is kept speeds up convergence but leaves less room.
-        kept = k + 5 if check else min(k + max(2, (end - k) // 2), end - 2)
+        # Beyond the wanted ones, what is kept speeds up convergence but leaves less room. A check
+        # forgets the residual of what it keeps, so it keeps only what has converged.
+        extra = int(small_enough[k : k + 5].cumprod().sum())
+        kept = k + extra if check else min(k + max(2, (end - k) // 2), end - 2)
         _rotate(basis, rotation[:, :kept], end)
         small[:] = 0
         small[np.arange(kept), np.arange(kept)] = values[:kept]

@@ -30,11 +30,12 @@ def test_against_dense(seed):
     np.testing.assert_allclose(overlap, 1, atol=1e-10)
 
 
+@pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("copies", [2, 5, 12])
-def test_repeated_eigenvalues_are_all_found(copies):
+def test_repeated_eigenvalues_are_all_found(copies, seed):
     # A loose tolerance: rounding has no time to bring the copies in.
     matrix = with_spectrum(np.r_[np.full(copies, 3.0), np.linspace(-1, 2, 300 - copies)])
-    found = solve(matrix, copies + 2, tolerance=1e-5)
+    found = solve(matrix, copies + 2, seed, tolerance=1e-5)
     np.testing.assert_allclose(found.values[:copies], 3, rtol=1e-8)
     assert found.values[copies] == pytest.approx(2, abs=1e-6)
     np.testing.assert_allclose(found.vectors.T @ found.vectors, np.eye(copies + 2), atol=1e-12)
