@@ -1,15 +1,18 @@
 """Reductions of edge values to their receivers, for edges sorted by receiver.
 
-Sums are ``embedding_bag`` and maxima ``scatter_reduce``, with a backward pass of our own. Measured
-on one CPU thread (8,000 edges, 96 channels, forward): sum .13 ms (``index_add`` .25,
-``torch.segment_reduce`` .77, torch-scatter ``segment_csr`` .62), maximum .28 ms
-(``torch.segment_reduce`` 1.3, ``segment_csr`` 2.7). torch-scatter is therefore used on
-CUDA devices only, unless asked for; the backward pass is shared, so both give the same gradients.
+On the CPU, sums and maxima are products with a sparse CSR matrix of ones, whose reductions
+(``torch.sparse.mm``) are faster than ``scatter_reduce``, ``torch.segment_reduce`` and torch-scatter
+from a few thousand edges to tens of millions; long lists are cut at receivers into pieces that
+stay in the cache. ``benchmarks/aggregation.py`` compares them. torch-scatter is used on CUDA
+devices, unless asked for; the backward pass is our own and shared, so all give the same gradients.
 """
 
 from __future__ import annotations
 
-from typing import Any, Literal
+import warnings
+from collections.abc import Iterator
+from functools import cache
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -20,6 +23,9 @@ from roma_pyg.kernels import use_kernel
 Aggregation = Literal["sum", "mean", "var", "max"]
 Backend = Literal["auto", "torch", "scatter"]
 AGGREGATIONS: tuple[Aggregation, ...] = ("sum", "mean", "var", "max")
+
+PIECE = 1 << 17
+"""Values (edges times channels) that are reduced at a time on the CPU."""
 
 
 def row_offsets(index: Tensor, num_targets: int) -> Tensor:
@@ -179,32 +185,86 @@ def _counts(rowptr: Tensor, dtype: torch.dtype) -> Tensor:
     return rowptr.diff().clamp_min(1).to(dtype).unsqueeze(-1)
 
 
-def _segment_sum(messages: Tensor, rowptr: Tensor, scatter: bool) -> Tensor:
-    """Sum of each segment."""
+@cache
+def _has_sparse_reduce() -> bool:
+    """Whether this build of torch reduces by CSR matrices on the CPU."""
+    with warnings.catch_warnings():
+        # Said once per process on the first CSR tensor; what is used of CSR here is tested.
+        warnings.simplefilter("ignore", UserWarning)
+        try:
+            ones = _ones_matrix(torch.tensor([0, 0, 2]), torch.ones(2, 1))
+            maximum = torch.sparse.mm(ones, torch.tensor([[1.0], [3.0]]), "amax")
+        except (RuntimeError, TypeError):
+            return False
+    return maximum.tolist() == [[0.0], [3.0]]
+
+
+def _ones_matrix(rowptr: Tensor, messages: Tensor) -> Tensor:
+    """The matrix that sums the messages of each segment."""
+    count = len(messages)
+    return torch.sparse_csr_tensor(
+        rowptr,
+        torch.arange(count, device=rowptr.device),
+        messages.new_ones(count),
+        (rowptr.numel() - 1, count),
+        check_invariants=False,
+    )
+
+
+def _segment_reduce(
+    messages: Tensor, index: Tensor, rowptr: Tensor, kind: Literal["sum", "max"], scatter: bool
+) -> Tensor:
+    """Sum or maximum of each segment, zero if it is empty; not differentiable."""
     if scatter:
         from torch_scatter import segment_csr
 
-        return segment_csr(messages, rowptr, reduce="sum")
-    return _bag(messages, torch.arange(len(messages), device=messages.device), rowptr)
-
-
-def _segment_max(messages: Tensor, index: Tensor, rowptr: Tensor, scatter: bool) -> Tensor:
-    """Maximum of each segment, zero if it is empty."""
-    if scatter:
-        from torch_scatter import segment_csr
-
-        return segment_csr(messages, rowptr, reduce="max")
+        return segment_csr(messages, rowptr, reduce=kind)
+    if messages.numel() == 0:
+        return messages.new_zeros(rowptr.numel() - 1, messages.shape[1])
+    if messages.device.type == "cpu" and _has_sparse_reduce():
+        with torch.no_grad():
+            name = "amax" if kind == "max" else kind
+            return torch.sparse.mm(_ones_matrix(rowptr, messages), messages.contiguous(), name)
+    if kind == "sum":
+        return _bag(messages, torch.arange(len(messages), device=messages.device), rowptr)
     zeros = messages.new_zeros(rowptr.numel() - 1, messages.shape[1])
     rows = index.unsqueeze(-1).expand_as(messages)
     return zeros.scatter_reduce(0, rows, messages, "amax", include_self=False)
 
 
+class _Piece(NamedTuple):
+    """Some receivers in a row, and their edges."""
+
+    targets: slice
+    edges: slice
+    receivers: Tensor
+    rowptr: Tensor
+
+
+def _pieces(index: Tensor, rowptr: Tensor, channels: int) -> Iterator[_Piece]:
+    """Cut edges at receivers into pieces of about `PIECE` values; one piece off the CPU."""
+    edges, targets = len(index), rowptr.numel() - 1
+    step = max(1, PIECE // max(channels, 1))
+    if index.device.type != "cpu" or edges <= 2 * step:
+        yield _Piece(slice(0, targets), slice(0, edges), index, rowptr)
+        return
+    # A receiver with more edges than a piece holds stays whole.
+    inner = torch.searchsorted(rowptr, torch.arange(step, edges, step)).unique()
+    cuts = [0, *inner[(inner > 0) & (inner < targets)].tolist(), targets]
+    ends = rowptr[torch.tensor(cuts)].tolist()
+    for first, last, low, high in zip(cuts, cuts[1:], ends, ends[1:], strict=False):
+        yield _Piece(
+            slice(first, last),
+            slice(low, high),
+            index[low:high] - first,
+            rowptr[first : last + 1] - low,
+        )
+
+
 class _SegmentReduce(torch.autograd.Function):
     """Sum, variance and maximum of segments with one shared backward pass.
 
-    All four aggregations, forward and backward, take 6.2 ms where the same composed of
-    ``index_add`` and ``scatter_reduce`` takes 14 (one thread, 8,000 edges, 96 channels). No
-    intermediate is saved: the backward pass recomputes from inputs and outputs, which makes
+    No intermediate is saved: the backward pass recomputes from inputs and outputs, which makes
     second derivatives right too.
     """
 
@@ -221,14 +281,21 @@ class _SegmentReduce(torch.autograd.Function):
         """Reduce; variance and maximum only where asked for."""
         ctx.set_materialize_grads(False)
         ctx.scatter = scatter
-        total = _segment_sum(messages, rowptr, scatter)
-        variance = maximum = None
-        if with_variance:
-            counts = _counts(rowptr, messages.dtype)
-            deviation = messages - (total / counts).index_select(0, index)
-            variance = _segment_sum(deviation.square_(), rowptr, scatter) / counts
-        if with_maximum:
-            maximum = _segment_max(messages, index, rowptr, scatter)
+        shape = (rowptr.numel() - 1, messages.shape[1])
+        total = messages.new_empty(shape)
+        variance = messages.new_empty(shape) if with_variance else None
+        maximum = messages.new_empty(shape) if with_maximum else None
+        for piece in _pieces(index, rowptr, shape[1]):
+            own, where = messages[piece.edges], (piece.receivers, piece.rowptr)
+            sums = _segment_reduce(own, *where, "sum", scatter)
+            total[piece.targets] = sums
+            if variance is not None:
+                counts = _counts(piece.rowptr, own.dtype)
+                deviation = own - (sums / counts).index_select(0, piece.receivers)
+                squares = _segment_reduce(deviation.square_(), *where, "sum", scatter)
+                variance[piece.targets] = squares.div_(counts)
+            if maximum is not None:
+                maximum[piece.targets] = _segment_reduce(own, *where, "max", scatter)
         ctx.save_for_backward(messages, index, rowptr, total, maximum)
         return total, variance, maximum
 
@@ -237,25 +304,55 @@ class _SegmentReduce(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401
         *gradients: Tensor | None,
     ) -> tuple[Tensor | None, None, None, None, None, None]:
-        """Gather the gradients of the receivers to the edges: ``a_i + b_i m_e + hit_e m_i``."""
+        """Gather the gradients of the receivers to the edges, piece by piece."""
         messages, index, rowptr, total, maximum = ctx.saved_tensors
-        of_total, of_variance, of_maximum = gradients
-        gradient = None
-        if of_variance is not None:
-            counts = _counts(rowptr, messages.dtype)
-            slope = 2.0 * of_variance / counts
-            offset = -slope * (total / counts)
-            of_total = offset if of_total is None else of_total + offset
-            gradient = messages * slope.index_select(0, index)
-        if of_total is not None:
-            gathered = of_total.index_select(0, index)
-            gradient = gathered if gradient is None else _add(gradient, gathered)
-        if of_maximum is not None:
-            hit = (messages == maximum.index_select(0, index)).to(messages.dtype)
-            ties = _segment_sum(hit, rowptr, ctx.scatter).clamp_min(1.0)
-            share = (of_maximum / ties).index_select(0, index)
-            gradient = share * hit if gradient is None else _addcmul(gradient, share, hit)
-        return gradient, None, None, None, None, None
+        if all(gradient is None for gradient in gradients):
+            return (None,) * 6
+        tensors = (total, maximum, *gradients)
+        if torch.is_grad_enabled():
+            # The result itself is differentiated: nothing is written in place.
+            whole = _Piece(slice(None), slice(None), index, rowptr)
+            return _gradient(messages, whole, tensors, ctx.scatter), *((None,) * 5)
+        result = torch.empty_like(messages)
+        for piece in _pieces(index, rowptr, messages.shape[1]):
+            result[piece.edges] = _gradient(messages[piece.edges], piece, tensors, ctx.scatter)
+        return result, *((None,) * 5)
+
+
+def _gradient(
+    messages: Tensor, piece: _Piece, tensors: tuple[Tensor | None, ...], scatter: bool
+) -> Tensor:
+    """Gradient of the messages of some receivers: ``a_i + b_i m_e + hit_e m_i``.
+
+    Args:
+        messages: Their messages.
+        piece: Where they are.
+        tensors: Total and maximum, and the gradients of total, variance and maximum, of all.
+        scatter: Whether torch-scatter reduces.
+    """
+    total, maximum, of_total, of_variance, of_maximum = (
+        None if tensor is None else tensor[piece.targets] for tensor in tensors
+    )
+    assert total is not None
+    index = piece.receivers
+    gradient: Tensor | None = None
+    if of_variance is not None:
+        counts = _counts(piece.rowptr, messages.dtype)
+        slope = 2.0 * of_variance / counts
+        offset = -slope * (total / counts)
+        of_total = offset if of_total is None else of_total + offset
+        gradient = messages * slope.index_select(0, index)
+    if of_total is not None:
+        gathered = of_total.index_select(0, index)
+        gradient = gathered if gradient is None else _add(gradient, gathered)
+    if of_maximum is not None:
+        assert maximum is not None
+        hit = (messages == maximum.index_select(0, index)).to(messages.dtype)
+        ties = _segment_reduce(hit, index, piece.rowptr, "sum", scatter).clamp_min(1.0)
+        share = (of_maximum / ties).index_select(0, index)
+        gradient = share * hit if gradient is None else _addcmul(gradient, share, hit)
+    assert gradient is not None
+    return gradient
 
 
 def _add(left: Tensor, right: Tensor) -> Tensor:

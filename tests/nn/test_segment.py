@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from roma_pyg.kernels import use_kernel
+from roma_pyg.nn import segment
 from roma_pyg.nn.segment import AGGREGATIONS, row_offsets, segment_aggregate, weighted_mean
 
 SCATTER = pytest.param(
@@ -165,3 +166,52 @@ def test_errors(monkeypatch):
     monkeypatch.setenv("ROMA_DISABLE_KERNELS", "1")
     with pytest.raises(ValueError, match="Expected torch-scatter to be installed and active"):
         segment_aggregate(messages, index, None, 2, backend="scatter")
+
+
+@pytest.fixture(params=["sparse", "scatter_reduce"])
+def reduction(request, monkeypatch):
+    """Builds of torch with and without reductions by CSR matrices."""
+    if request.param == "scatter_reduce":
+        monkeypatch.setattr(segment, "_has_sparse_reduce", lambda: False)
+    return request.param
+
+
+def test_this_torch_reduces_by_sparse_matrices():
+    assert segment._has_sparse_reduce()
+
+
+@pytest.mark.parametrize("piece", [1, 7, 64, 10**6])
+@pytest.mark.parametrize("hub", [False, True])
+def test_pieces_change_nothing(reduction, monkeypatch, piece, hub):
+    messages, index, n = edges(5, e=200, n=40, channels=3)
+    if hub:
+        index[60:150] = index[60]
+        index = index.sort().values
+    monkeypatch.setattr(segment, "PIECE", piece)
+    messages.requires_grad_()
+    result = segment_aggregate(messages, index, None, n)
+    expected = dense(messages, index, n)
+    torch.testing.assert_close(result, expected)
+    probe = torch.randn(result.shape, dtype=result.dtype)
+    (gradient,) = torch.autograd.grad((result * probe).sum(), messages)
+    (reference,) = torch.autograd.grad((expected * probe).sum(), messages)
+    torch.testing.assert_close(gradient, reference)
+
+
+def test_pieces_cover_every_edge_and_receiver_once(monkeypatch):
+    monkeypatch.setattr(segment, "PIECE", 20)
+    _, index, n = edges(1, e=100, n=30)
+    rowptr = row_offsets(index, n)
+    pieces = list(segment._pieces(index, rowptr, 2))
+    assert len(pieces) > 5
+    assert torch.cat([torch.arange(100)[p.edges] for p in pieces]).tolist() == list(range(100))
+    assert torch.cat([torch.arange(n)[p.targets] for p in pieces]).tolist() == list(range(n))
+    for part in pieces:
+        assert torch.equal(part.receivers + part.targets.start, index[part.edges])
+
+
+def test_messages_that_are_not_contiguous():
+    messages, index, n = edges(2, channels=6)
+    torch.testing.assert_close(
+        segment_aggregate(messages[:, ::2], index, None, n), dense(messages[:, ::2], index, n)
+    )
