@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 
 from roma_pyg.config import GraphConfig
 
@@ -64,7 +64,8 @@ def hyperbolic_graph(config: GraphConfig, seed: int) -> HyperbolicGraph:
     rng = np.random.default_rng([seed, STREAM])
     disk = disk_radius(config)
     alpha = (config.exponent - 1) / 2
-    angle = rng.uniform(0, 2 * np.pi, config.nodes)
+    # In order of angle, neighbours get near numbers: products and subgraphs stay in the cache.
+    angle = np.sort(rng.uniform(0, 2 * np.pi, config.nodes))
     quantile = rng.random(config.nodes)
     radius = np.arccosh(1 + (np.cosh(alpha * disk) - 1) * quantile) / alpha
     # Rounding may put a node on the rim, where networkit's bands end.
@@ -79,11 +80,21 @@ def hyperbolic_graph(config: GraphConfig, seed: int) -> HyperbolicGraph:
     ones = np.ones(len(edges), dtype=np.float32)
     half = sp.coo_array((ones, (edges[:, 0], edges[:, 1])), shape=shape).tocsr()
     adjacency = sp.csr_array(half + half.T)
-    _, label = connected_components(adjacency, directed=False)
-    keep = np.flatnonzero(label == np.bincount(label).argmax())
+    keep = _largest_component(adjacency)
     component = sp.csr_array(adjacency[keep][:, keep])
     component.sort_indices()
     return HyperbolicGraph(component, angle[keep], radius[keep], disk)
+
+
+def _largest_component(adjacency: sp.csr_array[np.float32]) -> NDArray[np.integer]:
+    """Nodes of the largest component, ascending; of the first one of several."""
+    # One search from the largest hub nearly always finds it, in a fraction of the time.
+    hub = int(np.diff(adjacency.indptr).argmax())
+    reached = breadth_first_order(adjacency, hub, return_predecessors=False)
+    if 2 * len(reached) > adjacency.shape[0]:
+        return np.sort(reached)
+    _, label = connected_components(adjacency, directed=False)
+    return np.flatnonzero(label == np.bincount(label).argmax())
 
 
 def disk_radius(config: GraphConfig) -> float:
