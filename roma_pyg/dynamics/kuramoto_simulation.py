@@ -61,6 +61,10 @@ class KuramotoSimulation:
         """The order parameter."""
         return {"order_parameter": order_parameter(state)}
 
+    def scale(self, scalars: Mapping[str, NDArray[np.float64]]) -> float:  # noqa: ARG002
+        """One: the observable lies in (0, 1] as it is."""
+        return 1.0
+
     def regime(
         self, scalars: Mapping[str, NDArray[np.float64]], first: Phases, last: Phases
     ) -> dict[str, float]:
@@ -72,7 +76,5 @@ class KuramotoSimulation:
             "order_parameter_std": float(order.std()),
             "order_parameter_first": float(order[0]),
             "order_parameter_last": float(order[-1]),
-            "locked_fraction": locked_fraction(
-                (last - first) / duration, 2 * math.pi / duration
-            ),
+            "locked_fraction": locked_fraction((last - first) / duration, 2 * math.pi / duration),
         }
