@@ -53,7 +53,7 @@ class KuramotoSimulation:
         """Phases at samples ``first ... first + count - 1``."""
         return self._system.integrate(state, count, first)
 
-    def observe(self, state: Phases, sample: int) -> NDArray[np.float32]:  # noqa: ARG002
+    def observe(self, state: Phases, sample: int) -> NDArray[np.float32]:
         """What is seen of each oscillator: `roma_pyg.dynamics.kuramoto.observable`."""
         return observable(state)
 
@@ -61,7 +61,7 @@ class KuramotoSimulation:
         """The order parameter."""
         return {"order_parameter": order_parameter(state)}
 
-    def scale(self, scalars: Mapping[str, NDArray[np.float64]]) -> float:  # noqa: ARG002
+    def peak(self, scalars: Mapping[str, NDArray[np.float64]]) -> float:
         """One: the observable lies in (0, 1] as it is."""
         return 1.0
 

@@ -49,13 +49,13 @@ class Simulation(Protocol):
         """
 
     def observe(self, state: State, sample: int) -> NDArray[np.float32]:
-        """Observable of every node in that state, not yet scaled, positive, shape ``(N,)``."""
+        """Observable of every node in that state, positive, not yet divided by `peak`, shape ``(N,)``."""
 
     def scalars(self, state: State) -> dict[str, float]:
         """Summary of a state by name, such as the ``order_parameter``, stored for each sample."""
 
-    def scale(self, scalars: Mapping[str, NDArray[np.float64]]) -> float:
-        """Factor that brings all observables into (0, 1]; known once all samples are.
+    def peak(self, scalars: Mapping[str, NDArray[np.float64]]) -> float:
+        """What all observables are divided by to lie in (0, 1]; known once all samples are.
 
         Args:
             scalars: `scalars` of all stored samples, shape ``(T,)`` each.
