@@ -56,7 +56,6 @@ class KuramotoConfig:
         modulation_period: Period of the modulation, in time units.
         dt: Time between stored samples, in time units.
         substeps: Runge-Kutta steps (order 4) between two samples.
-        steps: Number of stored samples T.
         burn_in: Time simulated before the first sample, in time units.
     """
 
@@ -67,7 +66,6 @@ class KuramotoConfig:
     modulation_period: float = 10.0
     dt: float = 0.1
     substeps: int = 5
-    steps: int = 4800
     burn_in: float = 20.0
 
     def __post_init__(self) -> None:
@@ -84,7 +82,6 @@ class KuramotoConfig:
         )
         check(self.dt > 0, "kuramoto.dt", "positive", self.dt)
         check(self.substeps >= 1, "kuramoto.substeps", "at least 1", self.substeps)
-        check(self.steps >= 2, "kuramoto.steps", "at least 2", self.steps)
         check(self.burn_in >= 0, "kuramoto.burn_in", "non-negative", self.burn_in)
 
 
@@ -175,6 +172,7 @@ class DataConfig:
             the folder of a data set made by ``roma-data import``, which has edges of its own.
         dt: For ``files``: time between two samples, in your time unit.
         seed: Seed of graph, frequencies, initial phases and split.
+        steps: Number of samples T of a generated data set.
         graph: Options of the generated graph.
         kuramoto: Options of the Kuramoto system.
         positional: Options of the positional features.
@@ -196,6 +194,7 @@ class DataConfig:
     series: str | None = None
     dt: float = 1.0
     seed: int = 0
+    steps: int = 4800
     graph: GraphConfig = field(default_factory=GraphConfig)
     kuramoto: KuramotoConfig = field(default_factory=KuramotoConfig)
     positional: PositionalConfig = field(default_factory=PositionalConfig)
@@ -214,6 +213,7 @@ class DataConfig:
             bool(self.name) and "/" not in self.name, "data.name", "a plain folder name", self.name
         )
         check(self.dt > 0, "data.dt", "positive", self.dt)
+        check(self.steps >= 2, "data.steps", "at least 2", self.steps)
         check(self.window >= 2, "data.window", "at least 2", self.window)
         check(self.horizon >= 1, "data.horizon", "at least 1", self.horizon)
         check(self.nodes_per_graph >= 2, "data.nodes_per_graph", "at least 2", self.nodes_per_graph)

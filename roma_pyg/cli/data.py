@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jsonargparse import ArgumentParser
 
 from roma_pyg.cli.console import guarded, write
 from roma_pyg.cli.parser import parse_arguments
 
 GENERATE = """Generate the data set of a configuration in data.root/data.name. A data set that is
-already there with the same options is used again."""
+already there with the same options is used again, one that was interrupted is finished."""
 FEATURES = """Compute the positional features of a configuration, and keep them for the runs that
 use them. Runs compute what is missing; on a graph of millions this shows how long it takes."""
 
@@ -52,17 +53,31 @@ def _run(argv: list[str]) -> int:
 
 
 def _generate(argv: list[str]) -> int:
-    config = parse_arguments(argv, "roma-data generate", GENERATE).config.data
+    arguments = parse_arguments(argv, "roma-data generate", GENERATE, _extend)
+    config = arguments.config.data
     if config.system == "files":
         raise ValueError(
             "Expected 'data.system' to be a system that can be generated (got 'files'); "
             "your own files are read by roma-train --edges FILE --series FILE."
         )
+    if arguments.options.dry_run:
+        from roma_pyg.data.estimate import estimate
+
+        write(f"'{Path(config.root) / config.name}': {estimate(config)}")
+        return 0
     from roma_pyg.data.generate import generate
 
     path = Path(generate(config))
     write(f"Data set {path}")
     return _info(path)
+
+
+def _extend(parser: ArgumentParser) -> None:
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="Only say what disk, memory and time it would take.",
+    )
 
 
 def _features(argv: list[str]) -> int:

@@ -1,43 +1,48 @@
-"""Generates Kuramoto data sets."""
+"""Generates data sets, chunk by chunk, so that an interrupted one can be finished."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
+import json
+import logging
+import shutil
+import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from roma_pyg.config import DataConfig
+from roma_pyg.data.estimate import estimate
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.hyperbolic import hyperbolic_graph
+from roma_pyg.data.journal import PLAN, Journal
 from roma_pyg.data.store import StoreWriter, only_writer, read_metadata
-from roma_pyg.dynamics.kuramoto import (
-    Kuramoto,
-    coupling_matrix,
-    initial_state,
-    locked_fraction,
-    observable,
-    order_parameter,
-)
+from roma_pyg.data.systems import build, parameters
+from roma_pyg.dynamics.simulation import Simulation, State
 
 CHECKPOINT_INTERVAL = 50
+"""Samples between two stored states; also those of a chunk."""
+
+_LOGGER = logging.getLogger(__name__)
 
 
 def generate(config: DataConfig, progress: bool = True) -> Path:
-    """Generate the Kuramoto data set of a configuration, or reuse it if it is there.
+    """Generate the data set of a configuration, or reuse it if it is there.
 
     Its folder ``root/name`` holds the graph with its couplings, the observable of each node
-    (``values``), and as extras ``omega``, ``angle`` and ``radius`` of the nodes, the
-    ``order_parameter`` at each sample, and the ``phases`` (float64) at every 50th sample, from
-    which the exact system can be started again. Equal parameters give equal bytes.
+    (``values``), and as extras ``angle`` and ``radius`` of the nodes and what belongs to the system
+    (see `roma_pyg.dynamics`): for ``kuramoto`` the ``omega`` of the nodes, the ``order_parameter``
+    at each sample, and the ``phases`` (float64) at every 50th sample, from which the exact system
+    can be started again.
+
+    Samples are first appended to the journal ``root/.name.unfinished``, in chunks of 50; a process
+    that is killed loses the current chunk only, and the next call goes on from the last whole one,
+    to the same bytes as an uninterrupted run. Then they are turned node by node into the data
+    set, which appears at once. Memory is O(N + E); until then the samples lie twice on disk.
 
     Args:
         config: Name, seed, graph and system.
-        progress: Show a progress bar.
+        progress: Say what it takes, and show a progress bar.
 
     Returns:
         The folder.
@@ -45,78 +50,101 @@ def generate(config: DataConfig, progress: bool = True) -> Path:
     Raises:
         ValueError: If the folder holds a data set with other parameters.
         StoreError: If the data set is damaged.
+        OSError: If the disk has no room for it.
     """
     path = Path(config.root) / config.name
-    parameters = {
-        "system": "kuramoto",
-        "seed": config.seed,
-        "graph": asdict(config.graph),
-        "kuramoto": asdict(config.kuramoto),
-    }
+    journal = path.with_name(f".{path.name}.unfinished")
+    wanted = parameters(config)
     with only_writer(path):
         if path.exists():
-            _check_same(path, read_metadata(path).get("parameters", {}), parameters)
+            _check_same(path, read_metadata(path).get("parameters", {}), wanted)
         else:
-            _simulate(path, config, parameters, progress)
+            if (journal / PLAN).exists():
+                plan = json.loads((journal / PLAN).read_text(encoding="utf-8"))
+                _check_same(journal, plan["parameters"], wanted)
+            else:
+                need = estimate(config)
+                if progress:
+                    tqdm.write(f"Generating '{path}': {need}", file=sys.stderr)
+                need.check_room(path.parent)
+            _simulate(path, journal, config, progress)
+        # Also of a process that was killed just before this line.
+        shutil.rmtree(journal, ignore_errors=True)
     return path
 
 
-def _simulate(path: Path, config: DataConfig, parameters: dict[str, Any], progress: bool) -> None:
-    """Draw the graph, integrate the system and write both."""
-    system = config.kuramoto
-    drawn = hyperbolic_graph(config.graph, config.seed)
-    graph = Graph.from_matrix(coupling_matrix(drawn.adjacency))
-    rng = np.random.default_rng([config.seed, 0xC0])
-    omega, theta = initial_state(graph.num_nodes, system, rng)
-    # The stored (float32) couplings are the true ones, so that the store reproduces itself.
-    model = Kuramoto(omega, graph, system)
-    burn_in = round(system.burn_in / system.dt)
-    order = np.empty(system.steps)
-    start = theta
+def _simulate(path: Path, folder: Path, config: DataConfig, progress: bool) -> None:
+    """Fill the journal, and make the data set of it."""
+    graph, simulation, places = build(config)
+    plan = {"parameters": parameters(config), "graph": graph.checksum}
+    shape = simulation.initial().shape
+    with Journal(folder, plan, graph.num_nodes, shape) as journal:
+        last = _fill(journal, simulation, config.steps, progress)
+        _write(path, journal, graph, simulation, places, last, progress)
+
+
+def _fill(journal: Journal, simulation: Simulation, steps: int, progress: bool) -> State:
+    """Simulate what the journal lacks; returns the last state."""
+    if journal.states > 0:
+        first = (journal.states - 1) * CHECKPOINT_INTERVAL
+        start = journal.state(journal.states - 1)
+        _LOGGER.warning("Going on after sample %d of %d.", journal.samples, steps)
+    else:
+        first, start = -simulation.burn_in, simulation.initial()
+    state, done = start, journal.samples
     bar = tqdm(
-        total=burn_in + system.steps,
-        desc=f"Simulating {graph.num_nodes} oscillators",
+        total=simulation.burn_in + steps,
+        initial=simulation.burn_in + first,
+        desc=f"Simulating {simulation.num_nodes:,} nodes",
         unit="sample",
         disable=None if progress else True,
     )
-    with bar, StoreWriter(path, graph, system.steps, system.dt) as writer:
-        checkpoints = writer.create(
-            "phases", (-(-system.steps // CHECKPOINT_INTERVAL), graph.num_nodes), np.float64
-        )
-        samples = model.integrate(theta, burn_in + system.steps, -burn_in)
-        for sample, phases in enumerate(samples, start=-burn_in):
+    with bar:
+        for sample, state in enumerate(simulation.states(start, first, steps - first), first):
             bar.update()
-            if sample < 0:
+            if sample < done:
                 continue
-            if sample == 0:
-                start = phases
+            journal.append(simulation.observe(state, sample), simulation.scalars(state))
             if sample % CHECKPOINT_INTERVAL == 0:
-                checkpoints[sample // CHECKPOINT_INTERVAL] = phases
-            order[sample] = order_parameter(phases)
-            writer.append(observable(phases))
-        duration = (system.steps - 1) * system.dt
-        writer.add("omega", omega)
-        writer.add("angle", drawn.angle)
-        writer.add("radius", drawn.radius)
-        writer.add("order_parameter", order)
+                journal.append_state(state)
+                journal.commit()
+    journal.commit()
+    return state
+
+
+def _write(
+    path: Path,
+    journal: Journal,
+    graph: Graph,
+    simulation: Simulation,
+    places: dict[str, Any],
+    last: State,
+    progress: bool,
+) -> None:
+    """Turn the journal into the data set, a block of nodes at a time."""
+    scalars = journal.scalars()
+    peak = np.float32(simulation.peak(scalars))
+    bar = tqdm(
+        total=graph.num_nodes,
+        desc=f"Writing {path.name}",
+        unit="node",
+        unit_scale=True,
+        disable=None if progress else True,
+    )
+    with bar, StoreWriter(path, graph, journal.samples, simulation.dt) as writer:
+        for rows in journal.rows():
+            writer.append(rows if peak == 1 else rows / peak)
+            bar.update(len(rows))
+        for arrays in (simulation.arrays, places, scalars):
+            for name, array in arrays.items():
+                writer.add(name, array)
+        writer.add(simulation.state_name, journal.all_states())
         writer.metadata = {
-            "parameters": parameters,
+            "parameters": journal.plan["parameters"],
             "checkpoint_interval": CHECKPOINT_INTERVAL,
-            "regime": _regime(order, (phases - start) / duration, duration),
+            "peak": float(peak),
+            "regime": simulation.regime(scalars, journal.state(0), last),
         }
-
-
-def _regime(
-    order: NDArray[np.float64], velocity: NDArray[np.float64], duration: float
-) -> dict[str, float]:
-    """Summary of how synchronous the system is."""
-    return {
-        "order_parameter_mean": float(order.mean()),
-        "order_parameter_std": float(order.std()),
-        "order_parameter_first": float(order[0]),
-        "order_parameter_last": float(order[-1]),
-        "locked_fraction": locked_fraction(velocity, 2 * math.pi / duration),
-    }
 
 
 def _check_same(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> None:
@@ -127,8 +155,9 @@ def _check_same(path: Path, stored: dict[str, Any], wanted: dict[str, Any]) -> N
         if here.get(key) != there.get(key)
     ]
     if different:
+        kind = "unfinished data set" if path.name.endswith(".unfinished") else "data set"
         raise ValueError(
-            f"Expected the data set '{path}' to have the parameters of this configuration (got "
+            f"Expected the {kind} '{path}' to have the parameters of this configuration (got "
             f"others: {'; '.join(different)}). Choose another data.name, or remove the folder."
         )
 

@@ -20,32 +20,6 @@ from roma_pyg.data.validate import Assembly, Series, assemble, check_values
 Report = Callable[[int], object]
 
 
-class RowStoreWriter(StoreWriter):
-    """A `StoreWriter` whose values come node by node instead of sample by sample.
-
-    Memory is that of the rows given at a time.
-    """
-
-    def append_rows(self, rows: NDArray[np.float32]) -> None:
-        """Add the series of the next nodes, shape ``(n, T)``.
-
-        Raises:
-            ValueError: If there are more nodes than announced or the length is another.
-        """
-        stop = self._nodes + len(rows)
-        if stop > self.graph.num_nodes or rows.shape[1:] != (self.num_steps,):
-            raise ValueError(
-                f"Expected {self.graph.num_nodes} rows of {self.num_steps} samples (got shape "
-                f"{rows.shape} after {self._nodes} rows)."
-            )
-        self._maps["values"][self._nodes : stop] = rows
-        self._nodes = stop
-        if stop == self.graph.num_nodes:
-            self._written = self.num_steps
-
-    _nodes = 0
-
-
 def import_files(
     edges: Path,
     series: Path,
@@ -95,11 +69,11 @@ def import_files(
         # Smaller positive float64 values would become zero in float32.
         inside = low >= float(np.finfo(np.float32).tiny) and high <= 1
         scaling = None if inside else AffineScaling(low, high)
-        writer = RowStoreWriter(path, checked.graph, source.shape[1], dt, chunk=1)
+        writer = StoreWriter(path, checked.graph, source.shape[1], dt)
         with writer:
             for block in source.blocks():
                 scaled = block if scaling is None else scaling.apply(block)
-                writer.append_rows(scaled.astype(np.float32, copy=False))
+                writer.append(scaled.astype(np.float32, copy=False))
                 report(len(block))
             for name, array in checked.extras.items():
                 writer.add(name, array)

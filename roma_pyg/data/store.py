@@ -7,6 +7,7 @@ import glob
 import hashlib
 import json
 import logging
+import math
 import os
 import secrets
 import shutil
@@ -15,10 +16,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from roma_pyg.__about__ import __version__
 from roma_pyg.data.graph import Graph
@@ -30,7 +31,6 @@ GRAPH = ("rowptr", "col", "weight")
 FULL_CHECK_BELOW = 1 << 30
 # Random part of the name of a folder that is being written.
 TOKEN_BYTES = 4
-BUFFER_BYTES = 1 << 28
 Verify = Literal["auto", "full", "size"]
 _LOGGER = logging.getLogger(__name__)
 
@@ -44,15 +44,13 @@ class StoreWriter:
 
     Use it as a context manager; if the block fails or is interrupted, nothing is left behind. A
     process that is killed leaves a hidden folder ``.NAME.XXXXXXXX.partial``, which `only_writer`
-    removes the next time. Values come sample by sample and are kept in a buffer of ``chunk``
-    samples, which is transposed into the node-major file: memory is O(N chunk).
+    removes the next time. Values come node by node; memory is that of the rows given at a time.
 
     Args:
         path: Folder of the data set; must not exist.
         graph: The graph, N nodes.
         num_steps: Number of samples T, at least 1.
         dt: Time between samples, in time units.
-        chunk: Samples in the buffer; if omitted, as many as take 256 MiB, between 16 and 1024.
 
     Attributes:
         metadata: Further content of ``metadata.json``, to be set before the block ends. The
@@ -60,31 +58,22 @@ class StoreWriter:
 
     Raises:
         FileExistsError: If the folder exists, or another process made it meanwhile.
-        ValueError: If there is no sample or no room for one in the buffer.
+        ValueError: If there is no sample.
         OSError: If the disk is full, when the block begins.
     """
 
-    def __init__(
-        self, path: Path, graph: Graph, num_steps: int, dt: float, chunk: int | None = None
-    ) -> None:
+    def __init__(self, path: Path, graph: Graph, num_steps: int, dt: float) -> None:
         """Remember what is written; files are made on entering the context."""
         if path.exists():
             raise FileExistsError(f"Expected '{path}' not to exist (got a file or folder).")
-        if chunk is None:
-            chunk = min(max(BUFFER_BYTES // (4 * max(graph.num_nodes, 1)), 16), 1024)
-        if num_steps < 1 or chunk < 1:
-            raise ValueError(
-                f"Expected 'num_steps' and 'chunk' of at least 1 (got {num_steps} and {chunk})."
-            )
+        if num_steps < 1:
+            raise ValueError(f"Expected 'num_steps' of at least 1 (got {num_steps}).")
         self.path = path
         self.graph = graph
         self.num_steps = num_steps
         self.dt = dt
         self.metadata: dict[str, Any] = {}
         self.folder = path.with_name(f".{path.name}.{secrets.token_hex(TOKEN_BYTES)}.partial")
-        self._chunk = min(chunk, num_steps)
-        self._maps: dict[str, NDArray[Any]] = {}
-        self._filled = 0
         self._written = 0
 
     def __enter__(self) -> StoreWriter:
@@ -94,39 +83,35 @@ class StoreWriter:
             self.folder.mkdir()
             for name in GRAPH:
                 self.add(name, getattr(self.graph, name))
-            self.create("values", (self.graph.num_nodes, self.num_steps), np.float32)
-            self._buffer = np.empty((self._chunk, self.graph.num_nodes), dtype=np.float32)
+            self._values = self._reserved("values", (self.graph.num_nodes, self.num_steps))
         except BaseException:
             # Without a context there is no exit either.
-            self._discard()
+            shutil.rmtree(self.folder, ignore_errors=True)
             raise
         return self
 
-    def append(self, values: NDArray[np.floating]) -> None:
-        """Add one sample of all nodes, shape ``(N,)``.
+    def append(self, rows: NDArray[np.float32]) -> None:
+        """Add the series of the next nodes, shape ``(n, T)``.
 
         Raises:
-            ValueError: If there are more samples than announced, or if the values have the wrong
-                shape or are not finite.
+            ValueError: If there are more nodes than announced, the length is another, or a value
+                is not finite.
         """
-        sample = self._written + self._filled
-        if sample >= self.num_steps:
-            raise ValueError(f"Expected {self.num_steps} samples (got more).")
-        if values.shape != (self.graph.num_nodes,):
+        stop = self._written + len(rows)
+        if stop > self.graph.num_nodes or rows.shape[1:] != (self.num_steps,):
             raise ValueError(
-                f"Expected a sample of shape ({self.graph.num_nodes},) (got {values.shape})."
+                f"Expected {self.graph.num_nodes} rows of {self.num_steps} samples (got shape "
+                f"{rows.shape} after {self._written} rows)."
             )
-        finite = np.isfinite(values)
-        if not finite.all():
-            bad = int(np.argmin(finite))
+        if not np.isfinite(rows).all():
+            node, sample = map(int, np.argwhere(~np.isfinite(rows))[0])
             raise ValueError(
-                f"Expected finite values (got {values[bad]} at node {bad} of sample {sample}); a "
-                "simulation that does so may need smaller steps."
+                f"Expected finite values (got {rows[node, sample]} at node "
+                f"{self._written + node}, sample {sample})."
             )
-        self._buffer[self._filled] = values
-        self._filled += 1
-        if self._filled == len(self._buffer):
-            self._flush()
+        # A plain write: pages of a memory map would count as memory of this process.
+        self._values.write(np.ascontiguousarray(rows, dtype=np.float32).data.cast("B"))
+        self._written = stop
 
     def add(self, name: str, array: NDArray[Any]) -> None:
         """Write another array of the data set, such as ``omega``.
@@ -136,24 +121,6 @@ class StoreWriter:
         """
         with self._new_file(name).open("wb") as stream:
             np.save(stream, array, allow_pickle=False)
-
-    def create(self, name: str, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Make another array of the data set, to be filled before the block ends.
-
-        Its space on disk is taken at once: a disk that fills up later would kill the process at
-        the next write to the memory map.
-
-        Returns:
-            A writable memory map, zero.
-
-        Raises:
-            ValueError: If the name is taken or not a plain one.
-            OSError: If the disk is full.
-        """
-        file = self._new_file(name)
-        self._maps[name] = np.lib.format.open_memmap(file, "w+", dtype, shape)
-        _reserve(file)
-        return self._maps[name]
 
     def __exit__(
         self,
@@ -166,7 +133,9 @@ class StoreWriter:
             if kind is None:
                 self._finish()
         finally:
-            self._discard()
+            self._values.close()
+            # It is gone already if it was moved.
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def _new_file(self, name: str) -> Path:
         file = self.folder / f"{name}.npy"
@@ -174,17 +143,20 @@ class StoreWriter:
             raise ValueError(f"Expected a new array with a plain name (got '{name}').")
         return file
 
-    def _flush(self) -> None:
-        stop = self._written + self._filled
-        self._maps["values"][:, self._written : stop] = self._buffer[: self._filled].T
-        self._written, self._filled = stop, 0
+    def _reserved(self, name: str, shape: tuple[int, ...]) -> BinaryIO:
+        """Begin a float32 array whose space on disk is taken at once, as it may fill up later."""
+        file = self._new_file(name)
+        stream = file.open("wb")
+        header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(stream, header)
+        stream.flush()
+        _reserve(file, stream.tell() + 4 * math.prod(shape))
+        return stream
 
     def _finish(self) -> None:
-        self._flush()
-        if self._written != self.num_steps:
-            raise ValueError(f"Expected {self.num_steps} samples (got {self._written}).")
-        # Unmapped, so that every byte is in the file.
-        self._maps.clear()
+        if self._written != self.graph.num_nodes:
+            raise ValueError(f"Expected {self.graph.num_nodes} rows (got {self._written}).")
+        self._values.close()
         content = {
             **self.metadata,
             "format": FORMAT,
@@ -212,11 +184,6 @@ class StoreWriter:
             raise FileExistsError(
                 f"Expected '{self.path}' not to exist (got one, made by another process)."
             ) from error
-
-    def _discard(self) -> None:
-        """Remove the temporary folder, which is gone already if it was moved."""
-        self._maps.clear()
-        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 @contextmanager
@@ -383,11 +350,10 @@ def _remedy(path: Path) -> str:
     return f"Remove '{path}' and make the data set again with `roma-data generate`."
 
 
-def _reserve(file: Path) -> None:
-    """Take the space of a sparse file on disk, where the system can."""
+def _reserve(file: Path, size: int) -> None:
+    """Take the space of a file on disk, where the system can."""
     if not hasattr(os, "posix_fallocate"):
         return
-    size = file.stat().st_size
     try:
         with file.open("r+b") as stream:
             os.posix_fallocate(stream.fileno(), 0, size)

@@ -49,7 +49,7 @@ class Simulation(Protocol):
         """
 
     def observe(self, state: State, sample: int) -> NDArray[np.float32]:
-        """Observable of every node in that state, positive, not yet divided by `peak`, shape ``(N,)``."""
+        """Observable of every node in that state, shape ``(N,)``; positive, undivided by `peak`."""
 
     def scalars(self, state: State) -> dict[str, float]:
         """Summary of a state by name, such as the ``order_parameter``, stored for each sample."""

@@ -7,7 +7,7 @@ import pytest
 from roma_pyg.cli.data import main
 from roma_pyg.data.store import open_store
 
-SMALL = ["--data.graph.nodes", "60", "--data.kuramoto.steps", "40", "--data.kuramoto.burn_in", "1"]
+SMALL = ["--data.graph.nodes", "60", "--data.steps", "40", "--data.kuramoto.burn_in", "1"]
 
 
 @pytest.fixture
@@ -68,3 +68,14 @@ def test_own_files_are_not_generated(capsys: pytest.CaptureFixture[str]) -> None
 def test_misspelt_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["generate", "--data.graph.node", "9"]) == 2
     assert "Did you mean 'data.graph.nodes'?" in capsys.readouterr().err
+
+
+def test_a_dry_run_only_says_what_it_would_take(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["generate", "--data.root", str(tmp_path), "--data.name", "small", *SMALL]
+    assert main([*words, "--dry_run"]) == 0
+    text = capsys.readouterr().out
+    assert "directed edges, 40 samples" in text
+    assert "GB on disk" in text
+    assert list(tmp_path.iterdir()) == []

@@ -1,12 +1,18 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import textwrap
 
 import numpy as np
 import pytest
 
 from roma_pyg.config import DataConfig, GraphConfig, KuramotoConfig
 from roma_pyg.data.generate import generate
+from roma_pyg.data.journal import Journal
 from roma_pyg.data.load import load_series
 from roma_pyg.data.store import check_store, open_store
 from roma_pyg.dynamics.kuramoto import coupling_matrix, order_parameter, true_forecast
@@ -16,7 +22,8 @@ def small(root, **changes):
     options = {
         "name": "km",
         "graph": GraphConfig(nodes=120),
-        "kuramoto": KuramotoConfig(steps=120, burn_in=1.0),
+        "steps": 120,
+        "kuramoto": KuramotoConfig(burn_in=1.0),
     }
     return DataConfig(root=str(root), **{**options, **changes})
 
@@ -70,7 +77,7 @@ def test_a_second_call_reuses_the_store(path):
 
 
 def test_other_parameters_are_refused_by_name(path):
-    config = small(path.parent, kuramoto=KuramotoConfig(steps=120, burn_in=1.0, coupling=3.0))
+    config = small(path.parent, kuramoto=KuramotoConfig(burn_in=1.0, coupling=3.0))
     with pytest.raises(ValueError, match=r"kuramoto.coupling = 3.0 \(there 1.7\)"):
         generate(config, progress=False)
 
@@ -102,3 +109,88 @@ def test_load_series_generates_or_reads_files(path, tmp_path):
     )
     series = load_series(config, progress=False)
     assert (series.num_nodes, series.num_steps, series.dt) == (3, 40, 2.0)
+
+
+KILLED = textwrap.dedent(
+    """
+    import os, signal, sys
+    from roma_pyg.config import DataConfig, GraphConfig, KuramotoConfig
+    from roma_pyg.data import generate, journal, store
+
+    owner, name, calls = sys.argv[2], sys.argv[3], int(sys.argv[4])
+    kind = getattr({"journal": journal, "store": store}[owner.split(".")[0]], owner.split(".")[1])
+    original = getattr(kind, name)
+
+    def counted(*args):
+        global calls
+        calls -= 1
+        if calls == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*args)
+
+    setattr(kind, name, counted)
+    config = DataConfig(
+        name="km",
+        root=sys.argv[1],
+        steps=120,
+        graph=GraphConfig(nodes=120),
+        kuramoto=KuramotoConfig(burn_in=1.0),
+    )
+    generate.generate(config, progress=False)
+    """
+)
+
+
+def killed(root, *words):
+    command = [sys.executable, "-c", KILLED, str(root), *map(str, words)]
+    return subprocess.run(command, env=os.environ, check=False).returncode
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_killed_anywhere_it_goes_on_to_the_same_bytes(path, tmp_path):
+    deaths = [
+        ("journal.Journal", "append", 1),
+        ("journal.Journal", "append", 38),
+        ("journal.Journal", "commit", 1),
+        ("journal.Journal", "append_state", 2),
+        ("journal.Journal", "append", 42),
+        ("journal.Journal", "_accept", 4),
+        ("store.StoreWriter", "append", 1),
+        ("store.StoreWriter", "_finish", 1),
+    ]
+    for death in deaths:
+        assert killed(tmp_path, *death) == -signal.SIGKILL, death
+        assert not (tmp_path / "km").exists()
+        assert (tmp_path / ".km.unfinished").is_dir()
+    generate(small(tmp_path), progress=False)
+    assert [p.name for p in tmp_path.iterdir()] == ["km"]
+    for file in path.iterdir():
+        assert file.read_bytes() == (tmp_path / "km" / file.name).read_bytes(), file.name
+
+
+def test_only_what_is_missing_is_simulated(tmp_path, monkeypatch, caplog):
+    original, seen = Journal.append, []
+
+    def append(self, values, scalars):
+        if len(seen) == 70:
+            raise KeyboardInterrupt
+        seen.append(self.samples)
+        original(self, values, scalars)
+
+    monkeypatch.setattr(Journal, "append", append)
+    with pytest.raises(KeyboardInterrupt):
+        generate(small(tmp_path), progress=False)
+    with pytest.raises(ValueError, match=r"unfinished data set .* seed = 5 \(there 0\)"):
+        generate(small(tmp_path, seed=5), progress=False)
+    seen.clear()
+    monkeypatch.setattr(Journal, "append", lambda *args: (seen.append(1), original(*args)))
+    generate(small(tmp_path), progress=False)
+    assert "Going on after sample 51 of 120" in caplog.text
+    assert len(seen) == 120 - 51
+
+
+def test_it_says_what_it_takes(tmp_path, capsys):
+    generate(small(tmp_path), progress=True)
+    text = capsys.readouterr().err
+    assert "GB of memory" in text
+    assert "directed edges, 120 samples" in text

@@ -9,8 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from roma_pyg.data.affine import AffineScaling
-from roma_pyg.data.graph import Graph
-from roma_pyg.data.importing import RowStoreWriter, import_files
+from roma_pyg.data.importing import import_files
 from roma_pyg.data.store import check_store, open_store
 
 N, T = 40, 9
@@ -131,23 +130,6 @@ def test_errors_leave_no_data_set(tmp_path, edges):
     np.save(tmp_path / "flat.npy", np.ones(5))
     with pytest.raises(ValueError, match=r"shape \(N, T\)"):
         import_files(edges, tmp_path / "flat.npy", tmp_path / "other")
-
-
-def test_rows_that_do_not_fit(tmp_path):
-    ring = Graph.from_edges(np.arange(4), (np.arange(4) + 1) % 4, 4)
-
-    def append(*shapes):
-        with RowStoreWriter(tmp_path / "km", ring, 3, 1.0) as writer:
-            for shape in shapes:
-                writer.append_rows(np.ones(shape, dtype=np.float32))
-
-    for shapes in ([(3, 3), (2, 3)], [(4, 2)]):
-        with pytest.raises(ValueError, match="Expected 4 rows of 3 samples"):
-            append(*shapes)
-    with pytest.raises(ValueError, match="Expected 3 samples"):
-        append((3, 3))
-    append((3, 3), (1, 3))
-    assert open_store(tmp_path / "km").values.shape == (4, 3)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".parquet"])

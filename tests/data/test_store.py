@@ -21,10 +21,10 @@ def ring(nodes=5):
     return Graph.from_edges(ids, (ids + 1) % nodes, nodes)
 
 
-def write(path, values=VALUES, chunk=3):
-    with StoreWriter(path, ring(), values.shape[1], 0.5, chunk) as writer:
-        for sample in values.T:
-            writer.append(sample)
+def write(path, values=VALUES, rows=3):
+    with StoreWriter(path, ring(), values.shape[1], 0.5) as writer:
+        for first in range(0, len(values), rows):
+            writer.append(values[first : first + rows])
         writer.add("omega", np.arange(5.0))
         writer.metadata = {"parameters": {"seed": 3}}
     return path
@@ -35,9 +35,9 @@ def store(tmp_path):
     return write(tmp_path / "ring")
 
 
-@pytest.mark.parametrize("chunk", [1, 3, 7, 100, None])
-def test_what_is_written_is_read(tmp_path, chunk):
-    series = open_store(write(tmp_path / "ring", chunk=chunk))
+@pytest.mark.parametrize("rows", [1, 3, 5, 100])
+def test_what_is_written_is_read(tmp_path, rows):
+    series = open_store(write(tmp_path / "ring", rows=rows))
     np.testing.assert_array_equal(series.values, VALUES)
     np.testing.assert_array_equal(series.extras["omega"], np.arange(5.0))
     assert series.graph.checksum == ring().checksum
@@ -106,7 +106,7 @@ def test_an_array_of_objects_is_refused(store):
 
 def interrupted(path):
     with StoreWriter(path, ring(), 7, 0.5) as writer:
-        writer.append(VALUES[:, 0])
+        writer.append(VALUES[:1])
         raise KeyboardInterrupt
 
 
@@ -116,29 +116,37 @@ def test_a_failure_leaves_nothing_behind(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def write_samples(path, samples):
+def write_rows(path, *shapes):
     with StoreWriter(path, ring(), 7, 0.5) as writer:
-        for _ in range(samples):
-            writer.append(VALUES[:, 0])
-
-
-@pytest.mark.parametrize(("samples", "message"), [(6, r"7 samples \(got 6\)"), (8, "got more")])
-def test_the_number_of_samples_must_be_as_announced(tmp_path, samples, message):
-    with pytest.raises(ValueError, match=message):
-        write_samples(tmp_path / "ring", samples)
-    assert list(tmp_path.iterdir()) == []
+        for shape in shapes:
+            writer.append(np.ones(shape, dtype=np.float32))
 
 
 @pytest.mark.parametrize(
-    ("sample", "message"),
-    [(np.ones(4), r"shape \(5,\)"), (np.array([1, 1, np.inf, 1, 1]), "inf at node 2 of sample 0")],
+    ("shapes", "message"),
+    [
+        ([(3, 7)], r"Expected 5 rows \(got 3\)"),
+        ([(3, 7), (3, 7)], "Expected 5 rows of 7 samples .* after 3 rows"),
+        ([(5, 6)], "Expected 5 rows of 7 samples"),
+    ],
 )
-def test_impossible_samples(tmp_path, sample, message):
-    with (
-        pytest.raises(ValueError, match=message),
-        StoreWriter(tmp_path / "ring", ring(), 7, 0.5) as writer,
-    ):
-        writer.append(sample)
+def test_the_rows_must_be_as_announced(tmp_path, shapes, message):
+    with pytest.raises(ValueError, match=message):
+        write_rows(tmp_path / "ring", *shapes)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_no_samples_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="'num_steps' of at least 1"):
+        StoreWriter(tmp_path / "ring", ring(), 0, 0.5)
+
+
+def test_values_that_are_not_finite_are_named(tmp_path):
+    values = VALUES.copy()
+    values[4, 2] = np.inf
+    with pytest.raises(ValueError, match="inf at node 4, sample 2"):
+        write(tmp_path / "ring", values)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_existing_folder_is_not_replaced(store):

@@ -140,7 +140,7 @@ def test_a_restart_repeats_the_run_bit_for_bit():
 
 def test_true_forecast_repeats_the_stored_series():
     graph, rng = random_graph()
-    config = KuramotoConfig(steps=30)
+    config = KuramotoConfig()
     omega, theta = initial_state(12, config, rng)
     phases = list(Kuramoto(omega, graph, config).integrate(theta, 30))
     values = np.stack([observable(p) for p in phases], axis=1)
