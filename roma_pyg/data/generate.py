@@ -1,4 +1,4 @@
-"""Generates Kuramoto data sets."""
+"""Generates data sets."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from roma_pyg.config import DataConfig
+from roma_pyg.data.generate_burgers import simulate_burgers
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.hyperbolic import hyperbolic_graph
 from roma_pyg.data.store import StoreWriter, only_writer, read_metadata
@@ -28,12 +29,13 @@ CHECKPOINT_INTERVAL = 50
 
 
 def generate(config: DataConfig, progress: bool = True) -> Path:
-    """Generate the Kuramoto data set of a configuration, or reuse it if it is there.
+    """Generate the data set of a configuration, or reuse it if it is there.
 
     Its folder ``root/name`` holds the graph with its couplings, the observable of each node
-    (``values``), and as extras ``omega``, ``angle`` and ``radius`` of the nodes, the
-    ``order_parameter`` at each sample, and the ``phases`` (float64) at every 50th sample, from
-    which the exact system can be started again. Equal parameters give equal bytes.
+    (``values``), and as extras ``angle`` and ``radius`` of the nodes and what belongs to the
+    system. For ``kuramoto`` that is ``omega``, the ``order_parameter`` at each sample, and the
+    ``phases`` (float64) at every 50th sample, from which the exact system can be started again; for
+    ``burgers`` see `roma_pyg.data.generate_burgers`. Equal parameters give equal bytes.
 
     Args:
         config: Name, seed, graph and system.
@@ -48,16 +50,17 @@ def generate(config: DataConfig, progress: bool = True) -> Path:
     """
     path = Path(config.root) / config.name
     parameters = {
-        "system": "kuramoto",
+        "system": config.system,
         "seed": config.seed,
         "graph": asdict(config.graph),
-        "kuramoto": asdict(config.kuramoto),
+        config.system: asdict(getattr(config, config.system)),
     }
+    simulate = simulate_burgers if config.system == "burgers" else _simulate
     with only_writer(path):
         if path.exists():
             _check_same(path, read_metadata(path).get("parameters", {}), parameters)
         else:
-            _simulate(path, config, parameters, progress)
+            simulate(path, config, parameters, progress)
     return path
 
 

@@ -122,7 +122,9 @@ class Burgers:
         squares = np.full(self.num_nodes, self.config.background**2)
         return BurgersState(squares, np.full(self.num_nodes, total))
 
-    def integrate(self, state: BurgersState, samples: int, first: int = 0) -> Iterator[BurgersState]:
+    def integrate(
+        self, state: BurgersState, samples: int, first: int = 0
+    ) -> Iterator[BurgersState]:
         """Simulate sample by sample.
 
         Args:

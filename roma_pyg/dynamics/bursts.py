@@ -61,7 +61,7 @@ class BurstSources:
 def draw_sources(count: int, config: BurgersConfig, rng: np.random.Generator) -> BurstSources:
     """Draw the sources of all nodes.
 
-    Intervals, rates and sizes are log-normal: ``median * exp(spread * normal)``. Phases are uniform.
+    Intervals, rates and sizes are log-normal, ``median * exp(spread * normal)``; phases uniform.
 
     Args:
         count: Number of nodes N, positive.
@@ -118,7 +118,9 @@ class Bursts:
         self._index = np.empty(sources.key.shape, dtype=np.int64)
         self._members = np.empty(sources.key.shape)
 
-    def members(self, time: float, nodes: slice = slice(None)) -> tuple[NDArray, NDArray]:
+    def members(
+        self, time: float, nodes: slice = slice(None)
+    ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Gels at a time.
 
         Args:

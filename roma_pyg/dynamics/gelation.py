@@ -12,9 +12,9 @@ inviscid Burgers equation
 
 .. math:: v_t + v\, v_x = 0, \qquad v(x, 0) = 1 - e^x.
 
-v is constant along the lines ``x = x_0 + v t``, hence ``v = 1 - exp(x - v t)``. Its slope at x = 0 is
-minus the second moment of the sizes, ``sum_s s^2 n_s = 1 / (1 - t)``, which diverges at t = 1: a
-shock forms there and stays at x = 0. Its height is the mass that is missing from the finite
+v is constant along the lines ``x = x_0 + v t``, hence ``v = 1 - exp(x - v t)``. Its slope at x = 0
+is minus the second moment of the sizes, ``sum_s s^2 n_s = 1 / (1 - t)``, which diverges at t = 1:
+a shock forms there and stays at x = 0. Its height is the mass that is missing from the finite
 clusters, the gel fraction ``g(t) = v(0, t)``,
 
 .. math:: 1 - g = e^{-t g}.
@@ -141,7 +141,7 @@ def shock_profile(x: ArrayLike, time: float) -> Values:
 
     Returns:
         v in [0, 1], falling in x: the share of members whose cluster is marked, if each member is
-        marked with the probability ``1 - e^x`` and the gel always. Its value at x = 0 is the gel fraction.
+        marked with the probability ``1 - e^x`` and the gel always. v(0, t) is the gel fraction.
 
     Raises:
         ValueError: If x is positive or the time negative.
@@ -157,5 +157,5 @@ def shock_profile(x: ArrayLike, time: float) -> Values:
         raise ValueError(f"Expected 'time' to be non-negative (got {time}).")
     if time == 0:
         return np.asarray(-np.expm1(x))
-    branch = lambertw(-time * np.exp(x - time)).real
+    branch = lambertw(np.asarray(-time * np.exp(x - time), dtype=np.complex128), 0).real
     return np.asarray(np.clip(1 + branch / time, 0.0, 1.0))
