@@ -112,20 +112,20 @@ class BurgersConfig:
     """
 
     sources: int = 2
-    interval: float = 60.0
-    interval_spread: float = 0.3
-    jitter: float = 0.25
+    interval: float = 50.0
+    interval_spread: float = 0.4
+    jitter: float = 0.1
     growth_rate: float = 0.3
     growth_spread: float = 0.5
-    size_spread: float = 0.5
+    size_spread: float = 0.7
     background: float = 0.01
-    coupling: float = 0.5
+    coupling: float = 0.4
     rounds: int = 2
     response: float = 2.0
-    memory: float = 20.0
+    memory: float = 10.0
     dt: float = 1.0
     steps: int = 4800
-    burn_in: float = 200.0
+    burn_in: float = 100.0
 
     def __post_init__(self) -> None:
         """Check the values."""
