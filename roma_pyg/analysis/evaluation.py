@@ -126,13 +126,13 @@ def _simulator_of(series: GraphSeries) -> Simulator | None:
     """Exact simulator of a stored series, if its dynamics is known."""
     # Most series, such as a user's own, need no simulator.
     if "phases" in series.extras:
-        from roma_pyg.dynamics import kuramoto
+        from roma_pyg.dynamics.kuramoto import true_forecast as kuramoto_forecast
 
-        return kuramoto.true_forecast
+        return kuramoto_forecast
     if "states" in series.extras:
-        from roma_pyg.dynamics import burgers_simulation
+        from roma_pyg.dynamics.burgers_simulation import true_forecast as burgers_forecast
 
-        return burgers_simulation.true_forecast
+        return burgers_forecast
     return None
 
 

@@ -119,7 +119,7 @@ def growth_curve(
 
     Example:
         >>> growth_curve([9.0, 10.0, 12.0, 90.0], onset=10.0, rate=0.5, saturation=3.0).round(3)
-        array([0.   , 0.   , 2.39 , 3.   ])
+        array([0.  , 0.  , 2.39, 3.  ])
     """
     rate, saturation = np.asarray(rate), np.asarray(saturation)
     if not (rate > 0).all():
@@ -158,4 +158,5 @@ def shock_profile(x: ArrayLike, time: float) -> Values:
     if time == 0:
         return np.asarray(-np.expm1(x))
     branch = lambertw(np.asarray(-time * np.exp(x - time), dtype=np.complex128), 0).real
-    return np.asarray(np.clip(1 + branch / time, 0.0, 1.0))
+    # At the branch point itself, where the shock forms, scipy may give NaN; W is -1 there.
+    return np.asarray(np.clip(1 + np.nan_to_num(branch, nan=-1.0) / time, 0.0, 1.0))
