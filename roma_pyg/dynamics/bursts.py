@@ -148,7 +148,7 @@ class Bursts:
 
         Over the interval and not at its end, as a front lasts less than an interval: in this way
         all members are counted, once. What a gel gains in the interval in which it breaks up is
-        not counted.
+        not counted, nor is a gel that appears and breaks up within one.
 
         Args:
             sample: Index of the sample, of any sign.
