@@ -86,6 +86,58 @@ class KuramotoConfig:
 
 
 @dataclass
+class BurgersConfig:
+    """Burgers-like social dynamics: bursts of aggregation, passed on along edges, accumulated.
+
+    Args:
+        sources: Sources of bursts per node; each is a community that gels again and again.
+        interval: Median time between two bursts of a source, in time units.
+        interval_spread: Standard deviation of the logarithm of the interval, between sources.
+        jitter: Irregularity of the onsets, in intervals, in [0, 1]; 0 is periodic.
+        growth_rate: Median aggregation rate, in inverse time units: a burst goes from 10 to 90 %
+            of its size within 1.5 / growth_rate.
+        growth_spread: Standard deviation of the logarithm of the rate, between sources.
+        size_spread: Standard deviation of the logarithm of the size, whose median is 1.
+        background: Activity of each node between bursts, in members per time unit.
+        coupling: Share of the neighbours in the activity of a node, in [0, 1).
+        rounds: Rounds of message passing between two samples.
+        response: Time in which a node takes up the activity of its neighbours, in time units.
+        memory: Time in which accumulated activity is forgotten, in time units; 0 for never.
+        dt: Time between stored samples, in time units.
+        burn_in: Time simulated before the first sample, in time units.
+    """
+
+    sources: int = 2
+    interval: float = 50.0
+    interval_spread: float = 0.4
+    jitter: float = 0.1
+    growth_rate: float = 0.3
+    growth_spread: float = 0.5
+    size_spread: float = 0.7
+    background: float = 0.01
+    coupling: float = 0.4
+    rounds: int = 2
+    response: float = 2.0
+    memory: float = 10.0
+    dt: float = 1.0
+    burn_in: float = 100.0
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        for key in ("sources", "rounds"):
+            value = getattr(self, key)
+            check(value >= 1, f"burgers.{key}", "at least 1", value)
+        for key in ("interval", "growth_rate", "background", "response", "dt"):
+            value = getattr(self, key)
+            check(value > 0, f"burgers.{key}", "positive", value)
+        for key in ("interval_spread", "growth_spread", "size_spread", "memory", "burn_in"):
+            value = getattr(self, key)
+            check(value >= 0, f"burgers.{key}", "non-negative", value)
+        check(0 <= self.jitter <= 1, "burgers.jitter", "in [0, 1]", self.jitter)
+        check(0 <= self.coupling < 1, "burgers.coupling", "in [0, 1)", self.coupling)
+
+
+@dataclass
 class PositionalConfig:
     """Structural features of each node, computed once per graph and cached.
 
@@ -165,16 +217,17 @@ class DataConfig:
     Args:
         name: Name of the data set; it lives in ``root/name``.
         root: Folder of the data sets.
-        system: ``kuramoto`` generates the data set if it is missing, ``files`` reads ``edges``
-            and ``series``.
+        system: ``kuramoto`` and ``burgers`` generate the data set if it is missing, ``files``
+            reads ``edges`` and ``series``.
         edges: For ``files``: edge list, .csv, .parquet or .npz.
         series: For ``files``: node series (nodes x samples), .npy, .parquet, .csv or .zarr; or
             the folder of a data set made by ``roma-data import``, which has edges of its own.
         dt: For ``files``: time between two samples, in your time unit.
-        seed: Seed of graph, frequencies, initial phases and split.
+        seed: Seed of graph, dynamics and split.
         steps: Number of samples T of a generated data set.
         graph: Options of the generated graph.
         kuramoto: Options of the Kuramoto system.
+        burgers: Options of the Burgers-like social dynamics.
         positional: Options of the positional features.
         split: Held-out nodes and times.
         window: Samples of history given to the model (K).
@@ -189,7 +242,7 @@ class DataConfig:
 
     name: str = "km5k"
     root: str = "data"
-    system: Literal["kuramoto", "files"] = "kuramoto"
+    system: Literal["kuramoto", "burgers", "files"] = "kuramoto"
     edges: str | None = None
     series: str | None = None
     dt: float = 1.0
@@ -197,6 +250,7 @@ class DataConfig:
     steps: int = 4800
     graph: GraphConfig = field(default_factory=GraphConfig)
     kuramoto: KuramotoConfig = field(default_factory=KuramotoConfig)
+    burgers: BurgersConfig = field(default_factory=BurgersConfig)
     positional: PositionalConfig = field(default_factory=PositionalConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     window: int = 64

@@ -73,8 +73,8 @@ def evaluate(
             horizon (at least 1) if None.
         nodes_limit: Score at most so many nodes per view, drawn at random; all if None.
         modes: Direct forecasts, rollouts or both.
-        simulator: The ceiling, called with ``(series, time, samples)``; if None, that of Kuramoto
-            for a series with stored phases, and none for others.
+        simulator: The ceiling, called with ``(series, time, samples)``; if None, that of
+            the system for a generated series, and none for others.
         progress: Show a progress bar.
 
     Raises:
@@ -124,12 +124,16 @@ def evaluate(
 
 def _simulator_of(series: GraphSeries) -> Simulator | None:
     """Exact simulator of a stored series, if its dynamics is known."""
-    if "phases" not in series.extras:
-        return None
     # Most series, such as a user's own, need no simulator.
-    from roma_pyg.dynamics.kuramoto import true_forecast
+    if "phases" in series.extras:
+        from roma_pyg.dynamics.kuramoto import true_forecast as kuramoto_forecast
 
-    return true_forecast
+        return kuramoto_forecast
+    if "states" in series.extras:
+        from roma_pyg.dynamics.burgers_simulation import true_forecast as burgers_forecast
+
+        return burgers_forecast
+    return None
 
 
 @dataclass(frozen=True)

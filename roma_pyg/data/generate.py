@@ -33,7 +33,8 @@ def generate(config: DataConfig, progress: bool = True) -> Path:
     (``values``), and as extras ``angle`` and ``radius`` of the nodes and what belongs to the system
     (see `roma_pyg.dynamics`): for ``kuramoto`` the ``omega`` of the nodes, the ``order_parameter``
     at each sample, and the ``phases`` (float64) at every 50th sample, from which the exact system
-    can be started again.
+    can be started again; for ``burgers`` the sources of the bursts, ``total_mean`` and
+    ``total_max`` at each sample, and the ``states``.
 
     Samples are first appended to the journal ``root/.name.unfinished``, in chunks of 50; a process
     that is killed loses the current chunk only, and the next call goes on from the last whole one,

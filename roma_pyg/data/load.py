@@ -24,7 +24,7 @@ def load_series(config: DataConfig, progress: bool = True) -> GraphSeries:
         ValueError: If files or stored parameters do not fit the configuration.
         StoreError: If the stored data set is damaged.
     """
-    if config.system == "kuramoto":
+    if config.system != "files":
         return open_store(generate(config, progress))
     if config.series is not None and (config.edges is None or _is_folder(Path(config.series))):
         return open_folder(Path(config.series), config.dt, config.window + config.horizon)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from roma_pyg.config import DataConfig
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.hyperbolic import hyperbolic_graph
+from roma_pyg.dynamics.burgers_simulation import BurgersSimulation
 from roma_pyg.dynamics.kuramoto import coupling_matrix
 from roma_pyg.dynamics.kuramoto_simulation import KuramotoSimulation
 from roma_pyg.dynamics.simulation import Simulation
@@ -31,8 +32,12 @@ def build(config: DataConfig) -> tuple[Graph, Simulation, dict[str, NDArray[Any]
     drawn = hyperbolic_graph(config.graph, config.seed)
     # The stored (float32) couplings are the true ones, so that the store reproduces itself.
     graph = Graph.from_matrix(coupling_matrix(drawn.adjacency))
-    rng = np.random.default_rng([config.seed, 0xC0])
-    simulation = KuramotoSimulation(graph, config.kuramoto, rng)
+    simulation: Simulation
+    if config.system == "burgers":
+        simulation = BurgersSimulation(graph, config.burgers, config.seed)
+    else:
+        rng = np.random.default_rng([config.seed, 0xC0])
+        simulation = KuramotoSimulation(graph, config.kuramoto, rng)
     return graph, simulation, {"angle": drawn.angle, "radius": drawn.radius}
 
 

@@ -160,7 +160,7 @@ class Kuramoto:
         substeps, step = self.config.substeps, self.config.dt / self.config.substeps
         for sample in range(first, first + samples):
             if sample > first:
-                with _threads_for(self.num_nodes):
+                with threads_for(self.num_nodes):
                     for index in range((sample - 1) * substeps, sample * substeps):
                         rk4_step(self._right_hand_side, index * step, state, step, work)
             yield state.numpy().copy()
@@ -337,7 +337,7 @@ def true_forecast(series: KuramotoSeries, time: int, horizon: int) -> NDArray[np
 
 
 @contextmanager
-def _threads_for(count: int) -> Iterator[None]:
+def threads_for(count: int) -> Iterator[None]:
     """Run small systems on one thread, then go on with as many as before."""
     before = torch.get_num_threads()
     if count >= ONE_THREAD_BELOW or before == 1:
