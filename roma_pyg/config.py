@@ -143,7 +143,9 @@ class PositionalConfig:
 
     Args:
         eigenmaps: Number of Laplacian eigenvectors; 0 for none.
-        walk_embedding: Channels of the factorised random-walk embedding; 0 for none.
+        walk_embedding: Channels of the random-walk embedding; 0 for none.
+        walk_method: ``factorised`` (in the manner of ProNE, minutes for millions of nodes) or
+            ``node2vec`` (sampled walks, about 1 ms per node).
         walk_window: Longest walk, in steps, that the embedding counts.
         degree: Also give the logarithm of the degree.
         stored: Channels of the features that an imported data set brings with it
@@ -152,6 +154,7 @@ class PositionalConfig:
 
     eigenmaps: int = 16
     walk_embedding: int = 16
+    walk_method: Literal["factorised", "node2vec"] = "factorised"
     walk_window: int = 5
     degree: bool = True
     stored: int = 0

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from roma_pyg.config import PositionalConfig
 from roma_pyg.data.eigenmaps import laplacian_eigenmaps
 from roma_pyg.data.graph import Graph
+from roma_pyg.data.node2vec import node2vec
 from roma_pyg.data.series import POSITION, GraphSeries
 from roma_pyg.data.walk_embedding import walk_embedding
 
@@ -151,7 +152,8 @@ def _compute(graph: Graph, config: PositionalConfig) -> PositionalFeatures:
     eigenmaps = laplacian_eigenmaps(graph, config.eigenmaps)
     parts = [eigenmaps.vectors]
     if config.walk_embedding:
-        parts.append(walk_embedding(graph, config.walk_embedding, config.walk_window))
+        embed = node2vec if config.walk_method == "node2vec" else walk_embedding
+        parts.append(embed(graph, config.walk_embedding, config.walk_window))
     if config.degree:
         parts.append(np.log1p(graph.degree)[:, None])
     # One part at a time: float64 copies of all of them would double the memory.

@@ -178,3 +178,11 @@ def test_missing_stored_features(graph, extras, found):
     series = GraphSeries(graph, np.ones((graph.num_nodes, 2), np.float32), extras=extras)
     with pytest.raises(ValueError, match=rf"brings with it, {found} \(got 3\)"):
         node_features(series, replace(CONFIG, stored=3), None)
+
+
+def test_the_walk_method_is_a_choice(graph, tmp_path):
+    factorised = positional_features(graph, CONFIG, tmp_path)
+    sampled = positional_features(graph, replace(CONFIG, walk_method="node2vec"), tmp_path)
+    assert len(list(tmp_path.iterdir())) == 2
+    np.testing.assert_array_equal(factorised[:, [0, 1, 2, 7]], sampled[:, [0, 1, 2, 7]])
+    assert np.abs(factorised[:, 3:7] - sampled[:, 3:7]).max() > 0.1
