@@ -14,6 +14,7 @@ from roma_pyg.analysis.metrics import HorizonErrors
 from roma_pyg.analysis.scores import MAIN_VIEW, Evaluation, Mode, Score, with_skill
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.noise import noisy_history
+from roma_pyg.data.pages import read_window
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split
 from roma_pyg.models.forecaster import Forecaster, Group, group_of
@@ -99,7 +100,7 @@ def evaluate(
         for time in tqdm(
             times, desc=f"{time_part} times", unit="time", disable=None if progress else True
         ):
-            truth = np.asarray(series.values[wanted, time : time + length])
+            truth = read_window(series.values, wanted, time, time + length)
             for noise in plan.noises:
                 history = noisy_history(series.values, time, window, noise, seed)
                 for method in forecasters:

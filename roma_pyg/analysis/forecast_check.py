@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from roma_pyg.analysis.metrics import HorizonErrors, HorizonMetrics
 from roma_pyg.data.export import row_blocks
 from roma_pyg.data.history import History
+from roma_pyg.data.pages import read_window
 
 _SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -128,7 +129,7 @@ def check_forecast(
     total = np.zeros((2, len(ahead)))
     width = int(ahead.max()) + history.window
     for part in row_blocks((len(values), width)):
-        truth = np.asarray(values[part, time : time + ahead.max()])[:, ahead - 1]
+        truth = read_window(values, part, time, time + int(ahead.max()))[:, ahead - 1]
         guess = np.asarray(forecast[part])[:, known]
         nodes = np.arange(part.start, part.stop)
         errors.update(guess, truth)

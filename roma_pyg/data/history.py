@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.data.graph import IntArray
+from roma_pyg.data.pages import read_window
 
 # Weyl increment and multipliers of SplitMix64 (Steele, Lea & Flood 2014).
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
@@ -89,7 +90,7 @@ class History:
     def __getitem__(self, nodes: IntArray) -> NDArray[np.float32]:
         """Read the window of some nodes, shape ``(n, K)``, a new array."""
         kept = max(self.window - self.shift, 0)
-        part = np.array(self.values[nodes, self.time - kept : self.time], dtype=np.float32)
+        part = read_window(self.values, nodes, self.time - kept, self.time)
         if self.noise:
             part *= self._factors(nodes, kept)
         if self.shift == 0 or self.forecast is None:

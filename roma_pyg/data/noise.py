@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from roma_pyg.data.pages import read_window
+
 # Keeps these draws apart from other generators that are seeded by the same (seed, time).
 _STREAM = 0x0153
 
@@ -81,4 +83,6 @@ def noisy_history(
             f"Expected 'time' in [{window}, {values.shape[1]}] for a window of {window} samples "
             f"(got {time})."
         )
-    return add_noise(values[:, time - window : time], variance, noise_generator(seed, time))
+    return add_noise(
+        read_window(values, slice(None), time - window, time), variance, noise_generator(seed, time)
+    )

@@ -11,6 +11,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from roma_pyg.data.graph import IntArray, check_range
 from roma_pyg.data.noise import add_noise
+from roma_pyg.data.pages import read_window
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 
 
@@ -115,8 +116,9 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             sub = self.sampler.sample(rng)
             time = self.times[int(rng.integers(len(self.times)))]
             rows = self.nodes[sub.nodes]
-            history = self.values[rows, time - self.window : time]
-            ahead = self.values[rows[: sub.num_core, None], time + steps[None, :] - 1]
+            history = read_window(self.values, rows, time - self.window, time)
+            core = rows[: sub.num_core]
+            ahead = read_window(self.values, core, time, time + int(steps.max()))[:, steps - 1]
             subgraphs.append(sub)
             windows.append(add_noise(history, self.noise, rng))
             targets.append(add_noise(ahead, self.noise, rng))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from mmap import PAGESIZE
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.noise import add_noise
+from roma_pyg.data.pages import release_pages
 from roma_pyg.data.series import GraphSeries
 
 
@@ -122,4 +124,6 @@ class WindowSampler:
     ) -> NDArray[np.float32]:
         """Noisy pieces of the series, shape ``(rows, starts, length)``."""
         pieces = sliding_window_view(self._values, length, axis=1)
-        return add_noise(pieces[self.visible[rows][:, None], starts[None, :]], self.noise, rng)
+        found = pieces[self.visible[rows][:, None], starts[None, :]]
+        release_pages(self._values, found.size // length * (4 * length + 2 * PAGESIZE))
+        return add_noise(found, self.noise, rng)
