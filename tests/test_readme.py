@@ -24,8 +24,9 @@ BLOCKS = [
 ]
 TINY: dict[str, Any] = {
     "data": {
+        "steps": 800,
         "graph": {"nodes": 300},
-        "kuramoto": {"steps": 800, "burn_in": 1.0},
+        "kuramoto": {"burn_in": 1.0},
         "positional": {"eigenmaps": 2, "walk_embedding": 2},
         "window": 8,
         "horizon": 8,
