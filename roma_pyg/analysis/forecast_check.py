@@ -15,6 +15,7 @@ from roma_pyg.analysis.metrics import HorizonErrors, HorizonMetrics
 from roma_pyg.data.export import row_blocks
 from roma_pyg.data.history import History
 from roma_pyg.data.pages import read_window
+from roma_pyg.dynamics.kuramoto import mean_phasor
 
 _SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -31,7 +32,9 @@ class ForecastCheck:
         mean_truth: Mean of the observable over all nodes, shape ``(Q,)``.
         mean_forecast: The same of the forecast.
         order_parameter: Order parameter ``|mean exp(i theta)|`` of the true phases, where the data
-            set keeps it; it cannot be had from a forecast of the observable.
+            set keeps it; it cannot be had from a forecast of the observable, which is one
+            quadrature. The part that can, ``Re Z``, stands beside it for truth and forecast
+            (`roma_pyg.dynamics.kuramoto.mean_phasor`).
     """
 
     steps: NDArray[np.int64]
@@ -59,7 +62,9 @@ class ForecastCheck:
         ]
         notes = [f"{self.forecast.count:,} nodes; sMSPE x 1e-2; mean: mean observable over nodes."]
         if self.order_parameter is not None:
-            notes.append("Order parameter: of the true phases, which are not forecast.")
+            notes.append(
+                "Z: order parameter, mean exp(i theta); the observable shows its real part."
+            )
         return "\n".join([*lines, *notes])
 
     def to_csv(self, path: Path) -> None:
@@ -84,7 +89,9 @@ class ForecastCheck:
             "mean forecast": self.mean_forecast,
         }
         if self.order_parameter is not None:
-            columns["order parameter"] = self.order_parameter
+            columns["Re Z truth"] = mean_phasor(self.mean_truth)
+            columns["Re Z forecast"] = mean_phasor(self.mean_forecast)
+            columns["|Z| truth"] = self.order_parameter
         return columns
 
 

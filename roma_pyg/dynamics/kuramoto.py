@@ -258,6 +258,27 @@ def observable(theta: Phases) -> NDArray[np.float32]:
     return ((1.05 + _tensor(theta).cos().numpy()) / 2.1).astype(np.float32)
 
 
+def mean_phasor(mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Part of the order parameter that is seen: ``Re Z`` with ``Z = mean exp(i theta)``.
+
+    The observable is one quadrature, so its mean over the nodes gives ``mean cos theta`` exactly,
+    of a forecast too; ``|Z|`` takes the other quadrature, which is not observed. ``Re Z`` turns with
+    the mean phase, and ``|Re Z| <= |Z|``.
+
+    Args:
+        mean: Mean of the observable over all nodes, any shape.
+
+    Returns:
+        Re Z, same shape, in [-1, 1].
+
+    Example:
+        >>> theta = np.array([0.0, np.pi / 3])
+        >>> mean_phasor(np.array(observable(theta).mean(dtype=np.float64))).round(6)
+        np.float64(0.75)
+    """
+    return 2.1 * mean - 1.05
+
+
 def order_parameter(theta: Phases) -> float:
     """Length of the mean phasor ``|mean exp(i theta)|``: 1 in phase, O(N^-1/2) without order.
 

@@ -53,12 +53,15 @@ def test_table_and_csv(tmp_path):
     table = check.table()
     assert len(table.splitlines()) == 7
     assert "50 nodes" in table
-    assert "phases, which are not forecast" in table
+    assert "the observable shows its real part" in table
     check.to_csv(tmp_path / "e.csv")
     rows = list(csv.DictReader((tmp_path / "e.csv").read_text().splitlines()))
     assert [row["steps ahead"] for row in rows] == ["1", "2", "3", "4"]
     assert float(rows[2]["sMSPE"]) == pytest.approx(100 * check.forecast.smspe[2])
     assert [path.name for path in tmp_path.iterdir()] == ["e.csv"]
+    assert float(rows[1]["Re Z truth"]) == pytest.approx(2.1 * VALUES[:, 21].mean() - 1.05)
+    assert float(rows[1]["Re Z forecast"]) == pytest.approx(2.1 * GUESS[:, 1].mean() - 1.05)
+    assert float(rows[1]["|Z| truth"]) == pytest.approx(order[21])
 
 
 def test_long_tables_show_powers_of_two_and_the_last():
@@ -66,7 +69,7 @@ def test_long_tables_show_powers_of_two_and_the_last():
     check = check_forecast(values[:, :40], range(1, 41), History(values, 20, 6), 0.1)
     shown = [line.split()[0] for line in check.table().splitlines()[1:-1]]
     assert shown == ["1", "2", "4", "8", "16", "32", "40"]
-    assert "order parameter" not in check.table()
+    assert "Re Z" not in check.table()
 
 
 def test_rejects_what_does_not_fit():
