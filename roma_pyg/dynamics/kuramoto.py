@@ -262,8 +262,8 @@ def mean_phasor(mean: NDArray[np.float64]) -> NDArray[np.float64]:
     """Part of the order parameter that is seen: ``Re Z`` with ``Z = mean exp(i theta)``.
 
     The observable is one quadrature, so its mean over the nodes gives ``mean cos theta`` exactly,
-    of a forecast too; ``|Z|`` takes the other quadrature, which is not observed. ``Re Z`` turns with
-    the mean phase, and ``|Re Z| <= |Z|``.
+    of a forecast too; ``|Z|`` takes the other quadrature, which is not observed. ``Re Z`` turns
+    with the mean phase, and ``|Re Z| <= |Z|``.
 
     Args:
         mean: Mean of the observable over all nodes, any shape.
