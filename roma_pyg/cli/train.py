@@ -62,7 +62,7 @@ def _run(argv: Sequence[str] | None) -> int:
         full = arguments.options.evaluate == "full"
         evaluation = evaluate_run(
             run,
-            times=16 if full else 2,
+            times=None if full else 2,
             horizons=default_horizons(config),
             noises=tuple(sorted({0.0, config.data.noise})),
             baselines=full,

@@ -43,7 +43,7 @@ def test_defaults_come_from_the_run(
 ) -> None:
     assert main([str(run)]) == 0
     options = {
-        "times": 16,
+        "times": None,
         "horizons": (1, 2, 8),
         "noises": (0.0, 1e-2),
         "baselines": True,
