@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from roma_pyg.data.graph import IntArray
 
-RESIDENT_BYTES = 1 << 29
+RESIDENT_BYTES = 1 << 30
 """Bytes of a map that may be read before its pages are given back."""
 
 _PAGE = mmap.PAGESIZE
@@ -25,7 +25,7 @@ def read_window(
 
     Pages of a memory map that were read once count as memory of the process until the system needs
     them elsewhere, so that a long run seems to hold the whole file. Here they are given back after
-    every half GiB; the system keeps what it has room for, and reading it again is quick.
+    every GiB; the system keeps what it has room for, and reading it again is quick.
 
     Args:
         values: Series, shape ``(N, T)``, perhaps a memory map.

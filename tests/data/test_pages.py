@@ -18,7 +18,7 @@ def mapped(tmp_path):
     return np.load(tmp_path / "values.npy", mmap_mode="r")
 
 
-@pytest.mark.parametrize("limit", [1, 100_000, 1 << 29])
+@pytest.mark.parametrize("limit", [1, 100_000, 1 << 30])
 @pytest.mark.parametrize("nodes", [slice(None), slice(10, 20), np.array([7, 3, 3, 299])])
 def test_windows_are_copies_of_what_lies_there(mapped, monkeypatch, limit, nodes):
     monkeypatch.setattr(pages, "RESIDENT_BYTES", limit)
