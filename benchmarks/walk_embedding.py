@@ -56,7 +56,7 @@ def score(graph: Graph, embed: Embed, channels: int, seed: int) -> tuple[float, 
     """AUC on held-out edges, and seconds."""
     rng = np.random.default_rng(seed)
     upper = sp.coo_array(sp.triu(graph.to_matrix(weighted=False)))
-    edges = rng.permuted(np.stack(upper.coords, axis=1), axis=0)
+    edges = rng.permutation(np.stack(upper.coords, axis=1))
     held = len(edges) // 10
     rest = Graph.from_edges(edges[held:, 0], edges[held:, 1], graph.num_nodes)
     start = time.perf_counter()
