@@ -179,7 +179,10 @@ class Journal:
             partial.replace(file)
             return
         if json.loads(file.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
-            raise JournalError(f"Expected '{file}' to be of this data set (got another).")
+            raise JournalError(
+                f"Expected '{file}' to be of this data set (got another graph or other options, "
+                "perhaps of another version): remove the folder to begin anew."
+            )
 
     def _read_lines(self) -> list[bytes]:
         """Lines that are whole and whose data is; counts them as committed."""
