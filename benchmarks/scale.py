@@ -22,6 +22,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -96,6 +97,9 @@ class Bench:
         if key in self.rows:
             return
         sys.stderr.write(f"{key} ...\n")
+        if phase == "train":
+            # A run of that name that is there already would be kept, and read in its place.
+            shutil.rmtree(self.output / "runs" / case, ignore_errors=True)
         words = [sys.executable, *self._command(case, phase)]
         seconds, peak, text = run(words, self.output / f"{case}-{phase}.log")
         row = Row(case, phase, seconds, peak)
