@@ -129,14 +129,13 @@ def _linear(input: Jet, weight: Tensor, bias: Tensor | None = None) -> Jet:
 
 @handles("matmul", "__matmul__")
 def _matmul(left: Jet | Tensor, right: Jet | Tensor) -> Jet:
-    if isinstance(left, Jet) and isinstance(right, Jet):
-        raise NotImplementedError("Expected one factor of a matrix product to be constant.")
     if isinstance(left, Jet):
+        if isinstance(right, Jet):
+            raise NotImplementedError("Expected one factor of a matrix product to be constant.")
         value = left.value @ right
         derivatives = _lead(left.derivatives, value.ndim) @ right
         return Jet(value, derivatives, left.dim, left.order)
     assert isinstance(right, Jet)
-    assert isinstance(left, Tensor)
     value = left @ right.value
     return Jet(value, left @ _lead(right.derivatives, value.ndim), right.dim, right.order)
 
