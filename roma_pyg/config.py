@@ -418,6 +418,59 @@ class TrunkConfig:
         check(self.fourier_std > 0, "trunk.fourier_std", "positive", self.fourier_std)
 
 
+LAW_INPUTS = (
+    "coordinates",
+    "features",
+    "branch",
+    "field",
+    "gradient",
+    "laplacian",
+    "neighbors",
+)
+
+
+@dataclass
+class EffectiveConfig:
+    """Residual operator: an effective law that the forecast obeys, learned along with it.
+
+    Args:
+        kind: ``emergent`` learns the whole right-hand side, ``u_t = F(...)``; ``burgers`` learns
+            F and nu of ``u_t = -F (u . grad) u + nu lap u``; ``none`` learns no law.
+        inputs: What F sees: ``coordinates`` (t, x), ``features`` (graph features of the token),
+            ``branch`` (its token after attention), and, of an emergent law, ``field`` (u),
+            ``gradient`` and ``laplacian`` in the latent space, and ``neighbors`` (mean of u over
+            the neighbours, less u). A law can be told from its inputs only if they do not
+            determine the future by themselves, as ``branch`` does.
+        derivative: Gradient of the residual that is punished: ``partial``, with u and its
+            derivatives held fixed (as published), or ``total``.
+        times: Steps ahead, out of those of the training step, at which the residual is taken.
+        residual: Weight of the mean of ``|R|^2``.
+        residual_gradient: Weight of the mean of ``|dR/d(t, x)|^2``; 1e8 as published, with a
+            ``fourier_std`` of .01.
+        weighting: ``fixed`` takes the weights as they are; ``balanced`` takes them as the norm of
+            the gradient of a term in units of that of the data loss (Wang et al. 2021,
+            doi:10.1137/20M1318043), measured at each log entry.
+    """
+
+    kind: Literal["none", "emergent", "burgers"] = "none"
+    inputs: list[str] = field(default_factory=lambda: list(LAW_INPUTS[:-1]))
+    derivative: Literal["partial", "total"] = "partial"
+    times: int = 2
+    residual: float = 0.1
+    residual_gradient: float = 0.01
+    weighting: Literal["fixed", "balanced"] = "balanced"
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        unknown = [name for name in self.inputs if name not in LAW_INPUTS]
+        known = ", ".join(LAW_INPUTS)
+        check(not unknown, "effective.inputs", f"some of {known}", self.inputs)
+        check(self.times >= 1, "effective.times", "at least 1", self.times)
+        for key in ("residual", "residual_gradient"):
+            value = getattr(self, key)
+            check(value >= 0, f"effective.{key}", "non-negative", value)
+
+
 @dataclass
 class ModelConfig:
     """ROMA.
@@ -428,6 +481,7 @@ class ModelConfig:
         pool: Options of the renormalization.
         operator: Options of the multiscale attention.
         trunk: Options of the trunk.
+        effective: Options of the residual operator.
         base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
             lags fitted by least squares on the training part, ``persistence`` the last value,
             ``none`` nothing (as published).
@@ -438,6 +492,7 @@ class ModelConfig:
     pool: PoolConfig = field(default_factory=PoolConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
+    effective: EffectiveConfig = field(default_factory=EffectiveConfig)
     base: Literal["linear", "persistence", "none"] = "linear"
 
     def __post_init__(self) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
+import numpy as np
 import torch
+from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 
@@ -101,22 +104,57 @@ class BaseForecast(nn.Module):
         relative = (target - forecast) / (target.abs() + forecast.abs() + 1e-4)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 
-    def forward(self, lags: Tensor, steps: Tensor, mass: float = 1.0) -> Tensor:
-        """Forecast.
+    def forward(
+        self, lags: Tensor, steps: Tensor, mass: float = 1.0, derivative: int = 0
+    ) -> Tensor:
+        """Forecast, or its derivative in time.
+
+        Between the steps ahead the forecast is their cubic spline.
 
         Args:
             lags: Own and neighbour lags, shape ``(..., 2 K)``.
             steps: Steps ahead in [1, horizon], 1 is the next sample, shape ``(Q,)``, int64.
             mass: What a constant series of one is on this level; the intercept grows with it.
+            derivative: 0 for the forecast, 1 or 2 for a derivative with respect to the time in
+                units of the horizon.
 
         Returns:
-            Forecast, shape ``(..., Q)``.
+            Shape ``(..., Q)``.
         """
         weight = self.weight[steps - 1]
+        if derivative:
+            weight = self._spline(derivative)[steps - 1] @ self.weight
         with torch.autocast(lags.device.type, enabled=False):
             exact = lags.to(weight.dtype)
             forecast = nn.functional.linear(exact, weight[:, :-1], weight[:, -1] * mass)
             return forecast.to(lags.dtype)
+
+    def scale_at(self, steps: Tensor, derivative: int = 0) -> Tensor:
+        """Scale of what the forecast leaves unexplained, or its derivative in time.
+
+        Args:
+            steps: Steps ahead in [1, horizon], shape ``(Q,)``, int64.
+            derivative: 0, 1 or 2, as in :meth:`forward`.
+
+        Returns:
+            Shape ``(Q,)``.
+        """
+        if not derivative:
+            return self.scale[steps - 1]
+        slope = self._spline(derivative)[steps - 1] @ self.scale.double()
+        return slope.to(self.scale.dtype)
+
+    def _spline(self, order: int) -> Tensor:
+        return _spline_derivative(len(self.scale), order).to(self.weight.device)
+
+
+@lru_cache
+def _spline_derivative(horizon: int, order: int) -> Tensor:
+    """Matrix from values at the steps to derivatives of their spline there, per horizon."""
+    nodes = np.arange(1, horizon + 1) / horizon
+    if horizon == 1:
+        return torch.zeros(1, 1, dtype=torch.float64)
+    return torch.from_numpy(CubicSpline(nodes, np.eye(horizon))(nodes, order))
 
 
 def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:

@@ -21,7 +21,7 @@ from roma_pyg.nn.pool import (
     pool,
     sample_negatives,
 )
-from roma_pyg.nn.segment import row_offsets
+from roma_pyg.nn.segment import row_offsets, weighted_mean
 
 
 @dataclass
@@ -57,6 +57,26 @@ class Level:
     def num_nodes(self) -> int:
         """Number of nodes n of each graph."""
         return self.features.shape[1]
+
+    def neighbor_difference(self, values: Tensor) -> Tensor:
+        """Mean over the neighbours inside the subgraph, less the value itself.
+
+        Args:
+            values: Shape ``(..., G, n, Q, C)``.
+
+        Returns:
+            The same shape; zero for nodes without a neighbour.
+        """
+        rows = self.num_graphs * self.num_nodes
+        columns = values.movedim((-4, -3), (0, 1)).reshape(rows, -1)
+        # A column of ones gives the couplings that the mean is over.
+        columns = torch.cat([columns, columns.new_ones(rows, 1)], dim=1)
+        total = weighted_mean(columns, self.edge_index, self.edge_weight, rows)
+        coupling = total[:, -1:]
+        mean = total[:, :-1] / coupling.clamp_min(1e-12)
+        difference = torch.where(coupling > 0, mean - columns[:, :-1], torch.zeros_like(mean))
+        shape = values.movedim((-4, -3), (0, 1)).shape
+        return difference.view(shape).movedim((0, 1), (-4, -3))
 
 
 class Renormalization(nn.Module):

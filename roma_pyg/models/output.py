@@ -33,7 +33,10 @@ class RomaOutput:
     Attributes:
         levels: Forecasts from fine to coarse.
         penalties: Unweighted scalars by name: ``entropy/l``, ``edge_entropy/l``, ``link/l``.
+        residuals: Unweighted scalars of the effective law by name: ``residual/l``,
+            ``residual_gradient/l`` and ``unexplained/l``; empty without one.
     """
 
     levels: list[LevelForecast]
     penalties: dict[str, Tensor] = field(default_factory=dict)
+    residuals: dict[str, Tensor] = field(default_factory=dict)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from itertools import pairwise
 from typing import TYPE_CHECKING, cast
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.base import BaseForecast
+from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, Renormalization, core_edges, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
 from roma_pyg.models.tokens import TokenEmbedding
@@ -21,6 +23,7 @@ from roma_pyg.nn.attention import AttentionBlock
 from roma_pyg.nn.hyperbolic import HyperbolicConv
 from roma_pyg.nn.segment import row_offsets, weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
+from roma_pyg.physics import Jet
 
 if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
@@ -73,15 +76,25 @@ class Roma(nn.Module):
             for _ in range(operator.layers)
         )
         self.norm = nn.LayerNorm(operator.width)
-        operators = {"deeponet": DeepONet, "nomad": Nomad}
-        self.operator = operators[trunk.kind](
-            operator.width,
-            encoder.width,
-            trunk.basis,
-            trunk.width,
-            trunk.layers,
-            FourierFeatures(trunk.fourier_features, trunk.fourier_std),
-        )
+        kinds: dict[str, type[DeepONet] | type[Nomad]] = {"deeponet": DeepONet, "nomad": Nomad}
+
+        def make_operator(field_channels: int = 0) -> DeepONet | Nomad:
+            return kinds[trunk.kind](
+                operator.width,
+                encoder.width,
+                trunk.basis,
+                trunk.width,
+                trunk.layers,
+                FourierFeatures(trunk.fourier_features, trunk.fourier_std),
+                field_channels,
+            )
+
+        self.operator = make_operator()
+        self.effective: EffectiveDynamics | None = None
+        if config.effective.kind != "none":
+            # A Fourier feature of the latent space turns by 2 pi std per unit.
+            spread = 2 * math.pi * trunk.fourier_std
+            self.effective = EffectiveDynamics(config.effective, make_operator, spread)
         self.base = BaseForecast(data.window, data.horizon, config.base)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
@@ -138,7 +151,8 @@ class Roma(nn.Module):
             ValueError: If the batch does not fit the sizes the model was made for.
         """
         levels, penalties = self.hierarchy(self.encode(batch), seed=batch.seed)
-        predictions = self.decode(levels, self.attend(levels), batch.steps)
+        branch = self.attend(levels)
+        predictions = self.decode(levels, branch, batch.steps)
         outputs: list[LevelForecast] = []
         target = None
         if batch.target is not None:
@@ -149,7 +163,11 @@ class Roma(nn.Module):
             outputs.append(LevelForecast(prediction, target, level.assignment))
         if batch.importance is not None:
             outputs[0].importance = batch.importance.reshape(batch.num_graphs, -1)
-        return RomaOutput(outputs, penalties)
+        residuals: dict[str, Tensor] = {}
+        if self.effective is not None and target is not None:
+            residual = self.residual(levels, branch, self._some_steps(batch))
+            residuals = residual.terms([level.num_nodes for level in levels])
+        return RomaOutput(outputs, penalties, residuals)
 
     def forecast(
         self, series: GraphSeries, horizon: int | None = None, stride: int | None = None
@@ -307,12 +325,9 @@ class Roma(nn.Module):
         Returns:
             Non-negative forecast of each level, shapes ``(G, n, Q)``.
         """
-        # In the precision of the parameters, also under autocast.
-        coordinates = self.direction.new_zeros(len(steps), 1 + LATENT)
-        coordinates[:, 0] = steps / self.data.horizon
         features = torch.cat([level.features for level in levels], dim=1)
-        correction = self.operator(coordinates, branch, features)
-        correction = self.base.scale[steps - 1].unsqueeze(-1) * correction
+        correction = self.operator(self._points(steps), branch, features)
+        correction = self.base.scale_at(steps).unsqueeze(-1) * correction
         sizes = [level.num_nodes for level in levels]
         return [
             torch.linalg.vector_norm(
@@ -322,6 +337,75 @@ class Roma(nn.Module):
             )
             for level, part in zip(levels, correction.split(sizes, dim=1), strict=True)
         ]
+
+    def field(self, levels: list[Level], branch: Tensor, steps: Tensor, order: int = 2) -> Jet:
+        """The field u per unit of mass with its derivatives in (t, x), at x = 0.
+
+        Between the steps ahead, the base forecast and the scale of the correction are cubic
+        splines; time is in units of the horizon.
+
+        Args:
+            levels: Levels of G graphs with n_1, n_2, ... nodes.
+            branch: Their tokens after attention, shape ``(G, sum of n, C)``.
+            steps: Steps ahead, shape ``(Q,)``.
+            order: Order of the jet, 1, 2 or 3.
+
+        Returns:
+            Shape ``(G, sum of n, Q, 3)``; mass times its norm is what :meth:`decode` gives.
+        """
+        features = torch.cat([level.features for level in levels], dim=1)
+        points = self._points(steps)
+        correction = self.operator(Jet.coordinates(points, order), branch, features)
+        parts = range(3 if order == 3 else 2)
+        base = [
+            torch.cat(
+                [self.base(level.lags, steps, level.mass, k) / level.mass for level in levels],
+                dim=1,
+            ).unsqueeze(-1)
+            for k in parts
+        ]
+        scale = [self.base.scale_at(steps, k).unsqueeze(-1) for k in parts]
+        dim = points.shape[1]
+        along = Jet.of_time(base, dim, order) * self.direction
+        return along + Jet.of_time(scale, dim, order) * correction
+
+    def residual(self, levels: list[Level], branch: Tensor, steps: Tensor) -> Residual:
+        """Residual of the effective law at all tokens.
+
+        Args:
+            levels: Levels of G graphs with n_1, n_2, ... nodes.
+            branch: Their tokens after attention, shape ``(G, sum of n, C)``.
+            steps: Steps ahead, shape ``(Q,)``.
+
+        Raises:
+            ValueError: If the model has no effective law.
+        """
+        if self.effective is None:
+            raise ValueError(
+                "Expected a model with an effective law: set model.effective.kind to 'emergent' or "
+                "'burgers' before training."
+            )
+        sizes = [level.num_nodes for level in levels]
+
+        def neighbors(values: Tensor) -> Tensor:
+            parts = zip(levels, values.split(sizes, dim=-3), strict=True)
+            return torch.cat([level.neighbor_difference(part) for level, part in parts], dim=-3)
+
+        features = torch.cat([level.features for level in levels], dim=1)
+        field = self.field(levels, branch, steps, self.effective.order)
+        return self.effective(self._points(steps), field, branch, features, neighbors)
+
+    def _points(self, steps: Tensor) -> Tensor:
+        """Coordinates (t, 0) of steps ahead, in the precision of the parameters."""
+        coordinates = self.direction.new_zeros(len(steps), 1 + LATENT)
+        coordinates[:, 0] = steps / self.data.horizon
+        return coordinates
+
+    def _some_steps(self, batch: SubgraphBatch) -> Tensor:
+        """Steps ahead at which the residual is taken, drawn by the seed of the batch."""
+        generator = torch.Generator().manual_seed(batch.seed)
+        chosen = torch.randperm(len(batch.steps), generator=generator)
+        return batch.steps[chosen[: self.config.effective.times].to(batch.steps.device)]
 
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""

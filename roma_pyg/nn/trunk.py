@@ -77,8 +77,9 @@ class Trunk(nn.Module):
 
     The first layer, linear on the concatenation of both, is a sum of a coordinate part, computed
     once for all tokens, and a token part, computed once for all times. Every operation is smooth,
-    so that derivatives with respect to (t, x) of any order exist. Memory is O(n Q width) for n
-    tokens at Q coordinates.
+    so that derivatives with respect to (t, x) of any order exist; called with jets in the place of
+    coordinates it gives them (``roma_pyg.physics``). Memory is O(n Q width) for n tokens at Q
+    coordinates.
 
     Args:
         in_channels: Channels of the token features.
@@ -86,6 +87,7 @@ class Trunk(nn.Module):
         width: Channels of the residual blocks.
         layers: Number of residual blocks.
         features: Fourier features of the coordinates.
+        field_channels: Channels of a field that is known of each token at each time; 0 for none.
     """
 
     def __init__(
@@ -95,28 +97,33 @@ class Trunk(nn.Module):
         width: int,
         layers: int,
         features: FourierFeatures,
+        field_channels: int = 0,
     ) -> None:
         """Create the network."""
         super().__init__()
         self.features = features
         self.from_coordinates = nn.Linear(features.out_features, width)
         self.from_token = nn.Linear(in_channels, width, bias=False)
+        self.from_field = nn.Linear(field_channels, width, bias=False) if field_channels else None
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.output = nn.Linear(width, out_channels)
 
-    def forward(self, coordinates: Tensor, token: Tensor) -> Tensor:
+    def forward(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
         """Evaluate all tokens at all coordinates.
 
         Args:
             coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
             token: Token features, shape ``(..., C)``.
+            field: Values of the field, shape ``(..., Q, field_channels)``.
 
         Returns:
             Shape ``(..., Q, out_channels)``.
         """
         hidden = self.from_coordinates(self.features(coordinates))
         hidden = hidden + self.from_token(token).unsqueeze(-2)
+        if self.from_field is not None:
+            hidden = hidden + self.from_field(field)
         for block in self.blocks:
             hidden = block(hidden)
         return self.output(self.norm(hidden))
@@ -134,6 +141,7 @@ class DeepONet(nn.Module):
         width: Channels of the trunk.
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
+        field_channels: Channels of a field that the trunk sees besides; 0 for none.
 
     Example:
         >>> operator = DeepONet(8, 4, basis=2, width=8, layers=1, features=FourierFeatures(6, 1.0))
@@ -149,26 +157,30 @@ class DeepONet(nn.Module):
         width: int,
         layers: int,
         features: FourierFeatures,
+        field_channels: int = 0,
     ) -> None:
         """Create branch head and trunk."""
         super().__init__()
         self.basis = basis
         self.branch = nn.Linear(branch_channels, basis * LATENT)
-        self.trunk = Trunk(token_channels, basis, width, layers, features)
+        self.trunk = Trunk(token_channels, basis, width, layers, features, field_channels)
 
-    def forward(self, coordinates: Tensor, branch: Tensor, token: Tensor) -> Tensor:
+    def forward(
+        self, coordinates: Tensor, branch: Tensor, token: Tensor, field: Tensor | None = None
+    ) -> Tensor:
         """Evaluate the vector field.
 
         Args:
             coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
             branch: Branch tokens, shape ``(..., C)``.
             token: Graph features z, shape ``(..., C_z)``.
+            field: Values of the field, shape ``(..., Q, field_channels)``.
 
         Returns:
             Shape ``(..., Q, 3)``.
         """
         coefficients = self.branch(branch).unflatten(-1, (self.basis, LATENT))
-        return self.trunk(coordinates, token) @ coefficients / self.basis
+        return self.trunk(coordinates, token, field) @ coefficients / self.basis
 
 
 class Nomad(nn.Module):
@@ -183,6 +195,7 @@ class Nomad(nn.Module):
         width: Channels of the trunk.
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
+        field_channels: Channels of a field that the trunk sees besides; 0 for none.
     """
 
     def __init__(
@@ -193,12 +206,16 @@ class Nomad(nn.Module):
         width: int,
         layers: int,
         features: FourierFeatures,
+        field_channels: int = 0,
     ) -> None:
         """Create branch head and trunk."""
         super().__init__()
         self.branch = nn.Linear(branch_channels, basis * LATENT)
-        self.trunk = Trunk(token_channels + basis * LATENT, LATENT, width, layers, features)
+        channels = token_channels + basis * LATENT
+        self.trunk = Trunk(channels, LATENT, width, layers, features, field_channels)
 
-    def forward(self, coordinates: Tensor, branch: Tensor, token: Tensor) -> Tensor:
+    def forward(
+        self, coordinates: Tensor, branch: Tensor, token: Tensor, field: Tensor | None = None
+    ) -> Tensor:
         """Evaluate the vector field, as :meth:`DeepONet.forward`."""
-        return self.trunk(coordinates, torch.cat([token, self.branch(branch)], dim=-1))
+        return self.trunk(coordinates, torch.cat([token, self.branch(branch)], dim=-1), field)

@@ -110,6 +110,21 @@ class Jet:
         shape = (-1, *(1,) * (points.ndim - 1), dim)
         return cls(points, torch.cat([unit, rest]).reshape(shape), dim, order)
 
+    @classmethod
+    def of_time(cls, parts: Sequence[Tensor], dim: int, order: int = 2) -> Jet:
+        """Return a function of time alone.
+
+        Args:
+            parts: Value, first and (of order 3) second derivative, all of one shape.
+            dim: Number of coordinates D.
+            order: What is carried, see the class.
+        """
+        derivatives = parts[0].new_zeros(channels(dim, order), *parts[0].shape)
+        derivatives[0] = parts[1]
+        if order == 3:
+            derivatives[dim] = parts[2]
+        return cls(parts[0], derivatives, dim, order)
+
     @property
     def gradient(self) -> Tensor:
         """First derivatives, time first, shape ``(D, ..., C)``."""

@@ -189,6 +189,13 @@ def _unsqueeze(jet: Jet, dim: int) -> Jet:
     return jet.map(lambda x: x.unsqueeze(axis))
 
 
+@handles("flatten")
+def _flatten(jet: Jet, start_dim: int, end_dim: int = -1) -> Jet:
+    start, end = _trailing((start_dim, end_dim), jet.ndim)
+    full = Jet(jet.value, jet.full(jet.derivatives), jet.dim, jet.order)
+    return full.map(lambda x: x.flatten(start, end))
+
+
 @handles("squeeze")
 def _squeeze(jet: Jet, dim: int) -> Jet:
     (axis,) = _trailing(dim, jet.ndim)

@@ -219,3 +219,27 @@ def penalty_loss(penalties: Mapping[str, Tensor], config: PoolConfig) -> Tensor:
             )
         total = total + weights[kind] * value
     return total
+
+
+def residual_loss(
+    output: RomaOutput, weights: Mapping[str, float]
+) -> tuple[Tensor, dict[str, Tensor]]:
+    """Weighted residual of the effective law, a mean over the tokens of all levels.
+
+    Args:
+        output: Forecast with ``residuals``, which may be empty.
+        weights: Weight of each kind of term, ``residual`` and ``residual_gradient``.
+
+    Returns:
+        The total, and the terms before weighting by their names in ``weights``.
+    """
+    total = torch.zeros(())
+    terms: dict[str, Tensor] = {}
+    if not output.residuals:
+        return total, terms
+    sizes = [level.prediction.shape[1] for level in output.levels]
+    for kind, weight in weights.items():
+        parts = [output.residuals[f"{kind}/{level}"] * n for level, n in enumerate(sizes)]
+        terms[kind] = torch.stack(parts).sum() / sum(sizes)
+        total = total + weight * terms[kind]
+    return total, terms

@@ -12,10 +12,17 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from roma_pyg.analysis.metrics import HorizonErrors
-from roma_pyg.config import PoolConfig, TrainingConfig
+from roma_pyg.config import EffectiveConfig, PoolConfig, TrainingConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.training.loss import HorizonWeights, data_loss, penalty_loss, step_errors
+from roma_pyg.training.balance import TERMS, ResidualWeights, gradient_norm
+from roma_pyg.training.loss import (
+    HorizonWeights,
+    data_loss,
+    penalty_loss,
+    residual_loss,
+    step_errors,
+)
 from roma_pyg.training.optimizer import make_optimizer
 from roma_pyg.training.schedule import warmup_cosine
 
@@ -33,7 +40,11 @@ class RomaModule(L.LightningModule):
     ...), ``smspe/l`` (sMSPE of level l without horizon weights), ``val/loss`` (the term
     ``data/0``: only the forecast on the graph itself chooses a checkpoint), ``val/data/l``,
     ``val/smspe/q`` and ``val/r2/q`` for q of 1, 4, 16, 64 steps ahead where evaluated,
-    ``optimizer/learning_rate`` and ``optimizer/gradient_norm`` (before clipping).
+    ``optimizer/learning_rate`` and ``optimizer/gradient_norm`` (before clipping). With an effective
+    law also ``loss/residual`` and ``loss/residual_gradient``, ``effective/...`` (the same and the
+    unexplained share by level, weights, viscosity), ``gradient/data``, ``gradient/residual`` and
+    ``gradient/residual_gradient`` (norms of the gradients of the unweighted terms with respect to
+    the forecast's parameters), and ``val/unexplained/l``.
 
     Args:
         model: Maps a :class:`SubgraphBatch` to a :class:`RomaOutput`.
@@ -45,6 +56,7 @@ class RomaModule(L.LightningModule):
             checkpoints as ``hyper_parameters``.
         scale: Error scale of the base forecast at each step ahead, shape ``(horizon,)``, for the
             squared share of the loss; None leaves that out.
+        effective: Weights of the residual of the effective law; None where there is no law.
 
     Raises:
         TypeError: If ``config`` holds something that a checkpoint could not load without pickle.
@@ -60,6 +72,7 @@ class RomaModule(L.LightningModule):
         reference: Tensor | None = None,
         config: dict[str, Any] | None = None,
         scale: Tensor | None = None,
+        effective: EffectiveConfig | None = None,
     ) -> None:
         """Bind model and options."""
         super().__init__()
@@ -69,6 +82,8 @@ class RomaModule(L.LightningModule):
         self.horizon_weights = HorizonWeights(reference)
         # The floor is that of the horizon weights: what the base forecasts exactly is no yardstick.
         self.register_buffer("scale", None if scale is None else scale.clamp_min(1e-5))
+        has_law = effective is not None and effective.kind != "none"
+        self.residual_weights = ResidualWeights(effective) if effective and has_law else None
         self._errors: dict[int, HorizonErrors] = {}
         config = {} if config is None else config
         _check_plain(config, "config")
@@ -87,9 +102,13 @@ class RomaModule(L.LightningModule):
         """
         output, terms = self._evaluate(batch)
         if self._writes_logs:
-            logs = {f"loss/{name}": value.detach() for name, value in terms.items()}
+            logs: dict[str, Tensor | float] = {
+                f"loss/{name}": value.detach() for name, value in terms.items()
+            }
             for index, level in enumerate(output.levels):
                 logs[f"smspe/{index}"] = step_errors(level).mean().detach()
+            if self.residual_weights is not None:
+                logs |= self._watch_residual(output, terms, self.residual_weights)
             self.log_dict(logs, batch_size=batch.num_core)
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log("optimizer/learning_rate", rate, batch_size=batch.num_core)
@@ -110,6 +129,11 @@ class RomaModule(L.LightningModule):
         size = batch.num_core
         self.log("val/loss", terms["data/0"], batch_size=size)
         data = {f"val/{name}": value for name, value in terms.items() if name.startswith("data/")}
+        data |= {
+            f"val/{name}": value
+            for name, value in output.residuals.items()
+            if name.startswith("unexplained/")
+        }
         self.log_dict(data, batch_size=size)
         return {"loss": terms["data/0"], "output": output}
 
@@ -163,10 +187,30 @@ class RomaModule(L.LightningModule):
             output, weights, self.options.coarse_weight, scale, self.options.squared_error
         )
         total = data + penalty_loss(output.penalties, self.pool)
-        terms = {**terms, **output.penalties, "total": total}
+        terms = {**terms, **output.penalties, "data": data}
+        if self.residual_weights is not None:
+            residual, named = residual_loss(output, self.residual_weights())
+            terms |= named
+            total = total + residual
+        terms["total"] = total
         if not torch.isfinite(total):
             raise NonFiniteLossError(self._describe(terms))
         return output, terms
+
+    def _watch_residual(
+        self, output: RomaOutput, terms: dict[str, Tensor], weights: ResidualWeights
+    ) -> dict[str, Tensor | float]:
+        """Measure the gradient of each term, set the weights for the steps to come, and log."""
+        own = [p for name, p in self.model.named_parameters() if not name.startswith("effective.")]
+        norms = {name: gradient_norm(terms[name], own) for name in ("data", *TERMS)}
+        weights.update(norms["data"], {name: norms[name] for name in TERMS})
+        logs: dict[str, Tensor | float] = {f"gradient/{k}": v for k, v in norms.items()}
+        logs |= {f"effective/{k}": v.detach() for k, v in output.residuals.items()}
+        logs |= {f"effective/weight/{k}": v for k, v in weights().items()}
+        law = getattr(self.model, "effective", None)
+        if law is not None and law.raw_viscosity is not None:
+            logs["effective/viscosity"] = law.viscosity.detach()
+        return logs
 
     def _describe(self, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())

@@ -71,6 +71,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         model.base.reference,
         config.to_dict(),
         model.base.scale,
+        config.model.effective,
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)

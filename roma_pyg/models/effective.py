@@ -1,0 +1,160 @@
+"""The residual operator: an effective law of the forecast field, learned along with it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from roma_pyg.config import EffectiveConfig
+from roma_pyg.nn.trunk import LATENT, DeepONet, Nomad
+from roma_pyg.physics import Jet
+from roma_pyg.physics.residuals import burgers, emergent, field_inputs
+
+WIDTHS = {"field": LATENT, "gradient": LATENT**2, "laplacian": LATENT, "neighbors": LATENT}
+"""Channels of what an emergent law sees of the field."""
+
+OperatorFactory = Callable[[int], DeepONet | Nomad]
+"""Makes an operator network that sees so many channels of a field."""
+
+
+@dataclass
+class Residual:
+    """Residual of all tokens.
+
+    Attributes:
+        value: R, shape ``(G, n, Q, 3)``.
+        gradient: dR/d(t, x), partial or total, shape ``(4, G, n, Q, 3)``.
+        rate: The rate of change u_t that the law explains, shape ``(G, n, Q, 3)``.
+    """
+
+    value: Tensor
+    gradient: Tensor
+    rate: Tensor
+
+    def terms(self, sizes: list[int]) -> dict[str, Tensor]:
+        """Means over the tokens of each level.
+
+        Args:
+            sizes: Tokens of each level, n in all.
+
+        Returns:
+            ``residual/l`` (mean of ``|R|^2``), ``residual_gradient/l`` (of ``|dR/d(t, x)|^2``) and
+            ``unexplained/l``, the share of ``|u_t|^2`` that the law does not explain (no gradient).
+        """
+        square = self.value.square().sum(-1)
+        steep = self.gradient.square().sum(-1).sum(0)
+        speed = self.rate.detach().square().sum(-1)
+        terms: dict[str, Tensor] = {}
+        parts = zip(*(x.split(sizes, dim=1) for x in (square, steep, speed)), strict=True)
+        for level, (value, gradient, rate) in enumerate(parts):
+            terms[f"residual/{level}"] = value.mean()
+            terms[f"residual_gradient/{level}"] = gradient.mean()
+            terms[f"unexplained/{level}"] = value.detach().mean() / rate.mean().clamp_min(1e-30)
+        return terms
+
+
+class EffectiveDynamics(nn.Module):
+    r"""A law for the forecast field u(t, x) in R^3 (arXiv:2502.15913).
+
+    .. math::
+        \text{emergent:}\quad & R = u_t - F(t, x, z, b, u, \nabla u, \Delta u) \\
+        \text{burgers:}\quad & R = u_t + F(t, x, z, b)\,(u \cdot \nabla) u - \nu \Delta u
+
+    F is an operator network of the kind of the forecast's and shares its branch tokens b and graph
+    features z; what ``inputs`` leaves out it sees as zero. nu is a positive number. u is per unit
+    of mass, so that all levels are alike; its derivatives come from one pass of jets of order 2,
+    or 3 for the total gradient of R, and those of F from one of order 1.
+
+    Args:
+        config: Kind of law, inputs, derivative.
+        operator: Makes the operator network of F.
+        spread: Typical ratio of a derivative of u to u, by which F's inputs are scaled.
+
+    Example:
+        >>> from roma_pyg.nn.trunk import FourierFeatures
+        >>> law = EffectiveDynamics(
+        ...     EffectiveConfig(kind="emergent"),
+        ...     lambda field: DeepONet(8, 4, 2, 8, 1, FourierFeatures(6, 1.0), field),
+        ...     spread=1.0,
+        ... )
+        >>> points, branch, features = torch.rand(3, 4), torch.randn(1, 5, 8), torch.randn(1, 5, 4)
+        >>> field = torch.sin(Jet.coordinates(points, law.order)[..., 1:]) + torch.ones(1, 5, 1, 3)
+        >>> law(points, field, branch, features).value.shape
+        torch.Size([1, 5, 3, 3])
+    """
+
+    def __init__(self, config: EffectiveConfig, operator: OperatorFactory, spread: float) -> None:
+        """Create the operator network of F."""
+        super().__init__()
+        self.config = config
+        self.spread = spread
+        self.order = 3 if config.derivative == "total" else 2
+        emergent_law = config.kind == "emergent"
+        self.sees = [name for name in WIDTHS if emergent_law and name in config.inputs]
+        self.operator = operator(sum(WIDTHS[name] for name in self.sees))
+        # softplus of it is one.
+        start = torch.tensor(math.log(math.e - 1))
+        self.raw_viscosity = nn.Parameter(start) if config.kind == "burgers" else None
+
+    @property
+    def viscosity(self) -> Tensor:
+        """Viscosity nu of a Burgers-like law, in squared latent lengths per horizon.
+
+        Raises:
+            ValueError: If the law is another one.
+        """
+        if self.raw_viscosity is None:
+            raise ValueError(f"Expected a law of kind 'burgers' (got {self.config.kind!r}).")
+        return nn.functional.softplus(self.raw_viscosity) / self.spread**2
+
+    def forward(
+        self,
+        points: Tensor,
+        field: Jet,
+        branch: Tensor,
+        features: Tensor,
+        neighbors: Callable[[Tensor], Tensor] | None = None,
+    ) -> Residual:
+        """Evaluate the residual.
+
+        Args:
+            points: Times ahead in units of the horizon and latent positions, shape ``(Q, 4)``.
+            field: u there, shape ``(G, n, Q, 3)``, carried to ``order``.
+            branch: Branch tokens, shape ``(G, n, C)``.
+            features: Graph features z, shape ``(G, n, C_z)``.
+            neighbors: Linear map from values ``(..., G, n, Q, 3)`` to the mean over the neighbours
+                less the value itself; needed where ``neighbors`` is among the inputs.
+        """
+        coordinates = Jet.coordinates(points, order=1)
+        seen = set(self.config.inputs)
+        coordinates = coordinates if "coordinates" in seen else coordinates * 0.0
+        branch = branch if "branch" in seen else torch.zeros_like(branch)
+        features = features if "features" in seen else torch.zeros_like(features)
+        if self.raw_viscosity is not None:
+            # In units of typical derivatives, as the inputs of an emergent law.
+            strength = self.operator(coordinates, branch, features) / self.spread
+            residual = burgers(field, strength, self.viscosity)
+        else:
+            inputs = self._inputs(field, neighbors)
+            residual = emergent(field, self.operator(coordinates, branch, features, inputs))
+        assert isinstance(residual, Jet)
+        return Residual(residual.value, residual.gradient, field.time)
+
+    def _inputs(
+        self, field: Jet, neighbors: Callable[[Tensor], Tensor] | None
+    ) -> Tensor | Jet | None:
+        """What F sees of the field, joined."""
+        value, gradient, laplacian = field_inputs(field, self.spread)
+        parts = {"field": value, "gradient": gradient, "laplacian": laplacian}
+        if "neighbors" in self.sees:
+            if neighbors is None:
+                raise ValueError("Expected 'neighbors' for a law that sees them (got None).")
+            parts["neighbors"] = (
+                value.map(neighbors) if isinstance(value, Jet) else neighbors(value)
+            )
+        chosen = [parts[name] for name in self.sees]
+        return torch.cat(chosen, dim=-1) if chosen else None  # type: ignore[arg-type]
