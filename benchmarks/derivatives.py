@@ -1,0 +1,224 @@
+"""A training step with the residual of an effective law, and three other ways to take derivatives.
+
+    make bench-derivatives
+    python benchmarks/derivatives.py --times 1 4 --steps-ahead 16 --kinds deeponet nomad
+
+One step of the model of the published size (``published_size.py``): forward pass, data loss,
+penalties, residual and its gradient, backward pass, AdamW. ``ours`` takes derivatives by jets;
+``nested`` by nested forward mode of ``torch.func`` (``jacfwd`` of ``jacfwd``, for each token);
+``reverse`` by reverse mode over reverse mode; ``none`` is the step without residual. Each method
+runs in a process of its own on the same batch and weights, best of ``--repeats``; its memory is
+the peak resident memory of that process, and what of it came after model and batch were made. All
+methods must give the same loss.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from published_size import Step, make_batch, make_model
+from torch import Tensor, nn
+from torch.func import jacfwd, vmap
+
+from roma_pyg.models.effective import Residual
+from roma_pyg.models.level import Level
+from roma_pyg.models.roma import Roma
+from roma_pyg.physics import Jet
+
+METHODS = ("ours", "nested", "reverse", "none")
+
+
+class PlainLayerNorm(nn.Module):
+    """Layer normalisation from elementary operations, which any mode may differentiate twice."""
+
+    def __init__(self, norm: nn.LayerNorm) -> None:
+        """Share the parameters of a layer."""
+        super().__init__()
+        self.weight, self.bias, self.eps = norm.weight, norm.bias, norm.eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise the last dimension."""
+        centered = x - x.mean(-1, keepdim=True)
+        scale = (centered.square().mean(-1, keepdim=True) + self.eps).rsqrt()
+        return centered * scale * self.weight + self.bias
+
+
+def use_plain_norms(operator: nn.Module) -> None:
+    """Replace the layer normalisations of an operator network."""
+    for module in list(operator.modules()):
+        for name, child in list(module.named_children()):
+            if isinstance(child, nn.LayerNorm):
+                setattr(module, name, PlainLayerNorm(child))
+
+
+def nested_field(operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor) -> Jet:
+    """Value, gradient and Laplacian of every token by nested forward mode."""
+
+    def value(point: Tensor, b: Tensor, z: Tensor) -> Tensor:
+        return operator(point[None], b, z)[0]
+
+    def first(point: Tensor, b: Tensor, z: Tensor) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        slope, u = jacfwd(lambda p: (value(p, b, z),) * 2, has_aux=True)(point)
+        return slope, (slope, u)
+
+    def all_orders(point: Tensor, b: Tensor, z: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        curve, (slope, u) = jacfwd(first, has_aux=True)(point, b, z)
+        return u, slope, torch.einsum("cii->c", curve[:, 1:, 1:])
+
+    over_points = vmap(all_orders, in_dims=(0, None, None))
+    u, slope, laplacian = vmap(over_points, in_dims=(None, 0, 0))(points, branch[0], token[0])
+    channels = torch.cat([slope.movedim(-1, 0), laplacian[None]])
+    return Jet(u[None], channels[:, None], 4, 2)
+
+
+def nested_law(
+    operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor, field: Tensor
+) -> Jet:
+    """Value and explicit gradient of a law by forward mode."""
+
+    def value(point: Tensor, b: Tensor, z: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
+        u = operator(point[None], b, z, f[None])[0]
+        return u, u
+
+    over_points = vmap(jacfwd(value, has_aux=True), in_dims=(0, None, None, 0))
+    slope, u = vmap(over_points, in_dims=(None, 0, 0, 0))(points, branch[0], token[0], field[0])
+    return Jet(u[None], slope.movedim(-1, 0)[:, None], 4, 1)
+
+
+def reverse_field(operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor) -> Jet:
+    """Value, gradient and Laplacian of every token by reverse over reverse mode."""
+    own = points.expand(*branch.shape[:2], *points.shape).clone().requires_grad_()
+    u = operator(own, branch, token)
+    slopes, laplacians = [], []
+    for c in range(u.shape[-1]):
+        (slope,) = torch.autograd.grad(u[..., c].sum(), own, create_graph=True)
+        curve = [
+            torch.autograd.grad(slope[..., i].sum(), own, create_graph=True)[0][..., i]
+            for i in range(1, 4)
+        ]
+        slopes.append(slope)
+        laplacians.append(torch.stack(curve).sum(0))
+    slope = torch.stack(slopes, dim=-1).movedim(-2, 0)
+    return Jet(u, torch.cat([slope, torch.stack(laplacians, dim=-1)[None]]), 4, 2)
+
+
+def reverse_law(
+    operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor, field: Tensor
+) -> Jet:
+    """Value and explicit gradient of a law by reverse mode."""
+    own = points.expand(*branch.shape[:2], *points.shape).clone().requires_grad_()
+    u = operator(own, branch, token, field)
+    slopes = [
+        torch.autograd.grad(u[..., c].sum(), own, create_graph=True)[0] for c in range(u.shape[-1])
+    ]
+    return Jet(u, torch.stack(slopes, dim=-1).movedim(-2, 0), 4, 1)
+
+
+def other_residual(
+    model: Roma,
+    field_of: Callable[..., Jet],
+    law_of: Callable[..., Jet],
+    levels: list[Level],
+    branch: Tensor,
+    steps: Tensor,
+) -> Residual:
+    """What ``Roma.residual`` gives, with derivatives by other means."""
+    assert model.effective is not None
+    features = torch.cat([level.features for level in levels], dim=1)
+    points = model._points(steps)
+    correction = field_of(model.operator, points, branch, features)
+    base = [
+        torch.cat(
+            [model.base(level.lags, steps, level.mass, k) / level.mass for level in levels], dim=1
+        ).unsqueeze(-1)
+        for k in (0, 1)
+    ]
+    scale = [model.base.scale_at(steps, k).unsqueeze(-1) for k in (0, 1)]
+    field = Jet.of_time(base, 4) * model.direction + Jet.of_time(scale, 4) * correction
+    inputs = model.effective._inputs(field, None)
+    source = law_of(model.effective.operator, points, branch, features, inputs)
+    return Residual(field.time - source.value, -source.gradient, field.time)
+
+
+OTHERS = {"nested": (nested_field, nested_law), "reverse": (reverse_field, reverse_law)}
+
+
+def measure(method: str, kind: str, times: int, steps_ahead: int, repeats: int) -> dict:
+    """Run one method in this process."""
+    model = make_model(kind, 0 if method == "none" else times)
+    batch = make_batch(steps_ahead)
+    if method in OTHERS:
+        assert model.effective is not None
+        use_plain_norms(model.operator)
+        use_plain_norms(model.effective.operator)
+        model.residual = partial(other_residual, model, *OTHERS[method])  # type: ignore[method-assign]
+    step = Step(model)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    losses, seconds = [], []
+    for _ in range(repeats + 1):
+        start = time.perf_counter()
+        losses.append(step(batch))
+        seconds.append(time.perf_counter() - start)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {
+        "seconds": min(seconds[1:]),
+        "first": seconds[0],
+        "peak_gb": after * unit / 1e9,
+        "step_gb": (after - before) * unit / 1e9,
+        "loss": losses[0],
+        "parameters": model.num_parameters,
+        "edges": int((batch.edge_index[0] < batch.num_core).sum()),
+    }
+
+
+def main() -> None:
+    """Print one table."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--kinds", nargs="+", default=["deeponet", "nomad"])
+    parser.add_argument("--times", nargs="+", type=int, default=[1, 2])
+    parser.add_argument("--steps-ahead", type=int, default=16)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.one:
+        row = measure(
+            options.one, options.kinds[0], options.times[0], options.steps_ahead, options.repeats
+        )
+        print(json.dumps(row))
+        return
+    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print("| trunk | times | method | seconds | ratio | peak GB | of the step GB | ratio |")
+    print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
+    for kind in options.kinds:
+        for times in options.times:
+            rows = {}
+            for method in METHODS:
+                words = [sys.executable, __file__, "--one", method, "--kinds", kind]
+                words += ["--times", str(times), "--steps-ahead", str(options.steps_ahead)]
+                words += ["--repeats", str(options.repeats)]
+                done = subprocess.run(words, check=True, capture_output=True, text=True)
+                rows[method] = json.loads(done.stdout.splitlines()[-1])
+            ours = rows["ours"]
+            for method, row in rows.items():
+                if method != "none" and abs(row["loss"] / ours["loss"] - 1) > 1e-3:
+                    raise RuntimeError(f"{method} differs: loss {row['loss']}, {ours['loss']}")
+                print(
+                    f"| {kind} | {times} | {method} | {row['seconds']:.3f} "
+                    f"| {row['seconds'] / ours['seconds']:.2f} | {row['peak_gb']:.2f} "
+                    f"| {row['step_gb']:.2f} | {row['step_gb'] / ours['step_gb']:.2f} |",
+                    flush=True,
+                )
+    print(f"\n{ours['parameters']:,} parameters, {ours['edges']:,} edges between core nodes")
+
+
+if __name__ == "__main__":
+    main()

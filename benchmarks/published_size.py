@@ -1,0 +1,119 @@
+"""A model and a batch of the published size, on a random hyperbolic graph.
+
+512 core nodes with about 3,500 directed edges, one coarse level of 64, window 64, two times 32
+positional features embedded to 64, encoder width 128, pool width 256, 3 operator layers of width
+256 with 8 heads, 256 basis functions, 256 coordinate features, 32 random functions, an emergent
+law (its second operator has the size of the first).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from roma_pyg.config import (
+    DataConfig,
+    EffectiveConfig,
+    EncoderConfig,
+    GraphConfig,
+    ModelConfig,
+    OperatorConfig,
+    PoolConfig,
+    PositionalConfig,
+    TrainingConfig,
+    TrunkConfig,
+)
+from roma_pyg.data.graph import Graph
+from roma_pyg.data.hyperbolic import hyperbolic_graph
+from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler, collate
+from roma_pyg.dynamics.kuramoto import coupling_matrix
+from roma_pyg.models.roma import Roma
+from roma_pyg.training.balance import TERMS
+from roma_pyg.training.loss import data_loss, penalty_loss, residual_loss
+from roma_pyg.training.optimizer import make_optimizer
+
+WINDOW, HORIZON, NODES = 64, 64, 512
+
+
+def model_config(kind: str, times: int) -> ModelConfig:
+    """Sizes of the published model.
+
+    Args:
+        kind: ``deeponet`` or ``nomad``.
+        times: Steps ahead at which the residual is taken; 0 for no law.
+    """
+    return ModelConfig(
+        features=64,
+        encoder=EncoderConfig(width=128),
+        pool=PoolConfig(sizes=[64], width=256),
+        operator=OperatorConfig(width=256, layers=3, heads=8, num_functions=32),
+        trunk=TrunkConfig(kind=kind, basis=256, width=256, layers=3, fourier_features=256),  # type: ignore[arg-type]
+        effective=EffectiveConfig(
+            kind="emergent" if times else "none", times=max(times, 1), weighting="fixed"
+        ),
+    )
+
+
+def make_batch(steps_ahead: int, seed: int = 0) -> SubgraphBatch:
+    """One subgraph of 512 core nodes with windows of random sines.
+
+    Args:
+        steps_ahead: Number of steps ahead with targets, drawn out of 64.
+        seed: Of graph, subgraph and series.
+    """
+    adjacency = hyperbolic_graph(GraphConfig(nodes=6000, average_degree=9), seed=seed).adjacency
+    graph = Graph.from_matrix(coupling_matrix(adjacency))
+    rng = np.random.default_rng(seed)
+    subgraph = SubgraphSampler(graph, NODES, 16).sample(rng)
+    rate, phase = rng.normal(size=(2, graph.num_nodes, 1))
+    times = 0.1 * np.arange(WINDOW + HORIZON)
+    values = (0.5 + 0.45 * np.cos(rate * times + 6 * phase)).astype(np.float32)
+    ahead = np.sort(rng.choice(HORIZON, steps_ahead, replace=False)) + 1
+    position = rng.random((graph.num_nodes, 64)).astype(np.float32)
+    target = values[subgraph.core[:, None], WINDOW + ahead - 1]
+    window = values[subgraph.nodes, :WINDOW]
+    return collate([subgraph], [window], position, ahead, [target], importance=None, seed=seed)
+
+
+def make_model(kind: str, times: int, seed: int = 0) -> Roma:
+    """A model of the published size; see :func:`model_config`."""
+    torch.manual_seed(seed)
+    position = PositionalConfig(eigenmaps=32, walk_embedding=32, degree=False)
+    data = DataConfig(
+        window=WINDOW, horizon=HORIZON, nodes_per_graph=NODES, positional=position
+    )
+    return Roma(model_config(kind, times), data)
+
+
+class Step:
+    """One training step: forward, all loss terms, backward, clipping, optimiser.
+
+    Args:
+        model: The model.
+        optimizer: ``adamw`` (as published) or ``muon``.
+    """
+
+    def __init__(self, model: Roma, optimizer: str = "adamw") -> None:
+        """Make the optimiser."""
+        self.model = model
+        options = TrainingConfig()
+        self.optimizer = make_optimizer(model, 1e-4, options.weight_decay, optimizer)  # type: ignore[arg-type]
+        self.weights = dict.fromkeys(TERMS, 1.0)
+
+    def loss(self, batch: SubgraphBatch) -> Tensor:
+        """All loss terms, added."""
+        output = self.model(batch)
+        scale = self.model.base.scale_at(batch.steps)
+        data, _ = data_loss(output, torch.ones(len(batch.steps)), 0.1, scale, 0.5)
+        residual, _ = residual_loss(output, self.weights)
+        return data + penalty_loss(output.penalties, self.model.config.pool) + residual
+
+    def __call__(self, batch: SubgraphBatch) -> float:
+        """Run the step; returns the loss."""
+        self.optimizer.zero_grad(set_to_none=True)
+        loss = self.loss(batch)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self.optimizer.step()
+        return loss.item()

@@ -1,0 +1,258 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy.interpolate import CubicSpline
+
+from roma_pyg.config import LAW_INPUTS, EffectiveConfig
+from roma_pyg.models.base import BaseForecast
+from roma_pyg.models.effective import EffectiveDynamics
+from roma_pyg.models.roma import Roma
+from roma_pyg.nn.trunk import DeepONet, FourierFeatures, Nomad
+from roma_pyg.physics import Jet
+
+
+def law_of(seed=0, operator=DeepONet, **options):
+    torch.manual_seed(seed)
+    config = EffectiveConfig(**({"kind": "emergent"} | options))
+
+    def make(field):
+        return operator(6, 5, 3, 8, 1, FourierFeatures(6, 0.3), field)
+
+    return EffectiveDynamics(config, make, spread=2.0).double()
+
+
+POINTS = torch.tensor([[0.2, 0.1, -0.3, 0.2], [0.7, 0.0, 0.1, -0.1]], dtype=torch.float64)
+
+
+def inputs(seed=1):
+    generator = torch.Generator().manual_seed(seed)
+    branch = torch.randn(1, 3, 6, generator=generator, dtype=torch.float64)
+    features = torch.randn(1, 3, 5, generator=generator, dtype=torch.float64)
+    return branch, features
+
+
+def field_at(points, order):
+    """A field of three tokens."""
+    torch.manual_seed(5)
+    network = DeepONet(6, 5, 3, 8, 1, FourierFeatures(6, 0.3)).double()
+    branch, features = inputs(2)
+    return network(Jet.coordinates(points, order), 3 * branch, features)
+
+
+def stencil(function, points, axis, step=0.004):
+    unit = torch.zeros_like(points)
+    unit[:, axis] = step
+    pairs = zip((1, 2, 3, 4), (4 / 5, -1 / 5, 4 / 105, -1 / 280), strict=True)
+    return sum(w * (function(points + k * unit) - function(points - k * unit)) for k, w in pairs) / step
+
+
+@pytest.mark.parametrize("kind", ["emergent", "burgers"])
+@pytest.mark.parametrize("operator", [DeepONet, Nomad])
+def test_total_gradient_against_finite_differences(kind, operator):
+    law = law_of(kind=kind, derivative="total", operator=operator)
+    branch, features = inputs()
+
+    def residual(points):
+        return law(points, field_at(points, law.order), branch, features)
+
+    found = residual(POINTS).gradient
+    for axis in range(4):
+        expected = stencil(lambda p: residual(p).value, POINTS, axis)
+        assert (found[axis] - expected).norm() < 1e-8 * expected.norm()
+
+
+@pytest.mark.parametrize("kind", ["emergent", "burgers"])
+def test_partial_gradient_holds_the_field_fixed(kind):
+    law = law_of(kind=kind)
+    branch, features = inputs()
+    field = field_at(POINTS, law.order)
+    found = law(POINTS, field, branch, features)
+    for axis in range(4):
+        expected = stencil(lambda p: law(p, field, branch, features).value, POINTS, axis)
+        assert (found.gradient[axis] - expected).norm() < 1e-8 * expected.norm()
+    total = law_of(kind=kind, derivative="total")
+    same = total(POINTS, field_at(POINTS, 3), branch, features)
+    torch.testing.assert_close(found.value, same.value)
+
+
+@pytest.mark.parametrize("missing", LAW_INPUTS[:-1])
+def test_a_law_sees_its_inputs_only(missing):
+    law = law_of(inputs=[name for name in LAW_INPUTS[:-1] if name != missing])
+    branch, features = inputs()
+    field = field_at(POINTS, 2)
+    before = law(POINTS, field, branch, features)
+    points = POINTS
+    if missing == "coordinates":
+        points = POINTS + 0.1
+        assert not before.gradient.any()
+    elif missing == "branch":
+        branch = branch + 1
+    elif missing == "features":
+        features = features + 1
+    else:
+        value, derivatives = field.value.clone(), field.derivatives.clone()
+        if missing == "field":
+            value += 1
+        elif missing == "gradient":
+            derivatives[1:4] += 1
+        else:
+            derivatives[4] += 1
+        field = Jet(value, derivatives, 4, 2)
+    torch.testing.assert_close(law(points, field, branch, features).value, before.value)
+    full = law_of()
+    changed = full(points, field, branch, features).value
+    assert not torch.allclose(changed, full(POINTS, field_at(POINTS, 2), *inputs()).value)
+
+
+def test_neighbors_are_seen_where_asked_for():
+    law = law_of(inputs=["neighbors"])
+    branch, features = inputs()
+    field = field_at(POINTS, 2)
+
+    def difference(values):
+        return values.roll(1, dims=-3) - values
+
+    first = law(POINTS, field, branch, features, difference).value
+    second = law(POINTS, field, branch, features, lambda x: 2 * difference(x)).value
+    assert not torch.allclose(first, second)
+    with pytest.raises(ValueError, match="Expected 'neighbors'"):
+        law(POINTS, field, branch, features)
+
+
+def test_terms_by_hand():
+    law = law_of()
+    residual = law(POINTS, field_at(POINTS, 2), *inputs())
+    terms = residual.terms([2, 1])
+    square = residual.value.square().sum(-1)[0]
+    assert terms["residual/0"].item() == pytest.approx(square[:2].mean().item())
+    assert terms["residual/1"].item() == pytest.approx(square[2:].mean().item())
+    steep = residual.gradient.square().sum((0, -1))[0]
+    assert terms["residual_gradient/1"].item() == pytest.approx(steep[2:].mean().item())
+    rate = residual.rate.square().sum(-1)[0, :2].mean().item()
+    assert terms["unexplained/0"].item() == pytest.approx(terms["residual/0"].item() / rate)
+
+
+def test_viscosity_is_positive_and_learned():
+    law = law_of(kind="burgers")
+    assert law.viscosity.item() == pytest.approx(0.25)  # one over spread squared
+    law(POINTS, field_at(POINTS, 2), *inputs()).value.square().sum().backward()
+    assert law.raw_viscosity.grad.abs() > 0
+    with pytest.raises(ValueError, match="kind 'burgers'"):
+        _ = law_of().viscosity
+
+
+def test_base_forecast_derivatives_are_those_of_its_spline():
+    base = BaseForecast(2, 6)
+    generator = torch.Generator().manual_seed(0)
+    lags = torch.rand(50, 4, generator=generator, dtype=torch.float64)
+    target = torch.rand(50, 6, generator=generator, dtype=torch.float64)
+    base.fit([(lags.float(), target.float(), torch.ones(50))])
+    steps = torch.tensor([1, 4, 6])
+    everything = base(lags, torch.arange(1, 7), mass=2.0).numpy()
+    spline = CubicSpline(np.arange(1, 7) / 6, everything, axis=1)
+    for order in (1, 2):
+        found = base(lags, steps, mass=2.0, derivative=order)
+        np.testing.assert_allclose(found, spline(steps / 6, order), rtol=1e-6, atol=1e-6)
+        scale = CubicSpline(np.arange(1, 7) / 6, base.scale.numpy())(steps / 6, order)
+        np.testing.assert_allclose(base.scale_at(steps, order), scale, rtol=1e-4, atol=1e-4)
+    assert torch.equal(base.scale_at(steps), base.scale[steps - 1])
+
+
+def model_with_law(tiny, **options):
+    config = replace(tiny.config(), effective=EffectiveConfig(**({"kind": "emergent"} | options)))
+    torch.manual_seed(0)
+    model = Roma(config, tiny.data())
+    model.fit_statistics(tiny.batch(2, seed=100 + i) for i in range(4))
+    return model
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_field_is_the_forecast(tiny, order):
+    model, batch = model_with_law(tiny), tiny.batch(2)
+    levels, _ = model.hierarchy(model.encode(batch))
+    branch = model.attend(levels)
+    field = model.field(levels, branch, batch.steps, order)
+    assert field.order == order
+    length = torch.linalg.vector_norm(field.value, dim=-1)
+    sizes = [level.num_nodes for level in levels]
+    forecasts = model.decode(levels, branch, batch.steps)
+    for level, part, forecast in zip(levels, length.split(sizes, 1), forecasts, strict=True):
+        torch.testing.assert_close(level.mass * part, forecast)
+
+
+def test_time_derivative_of_the_field(tiny):
+    # The field along time is the spline of base and scale with the operator in between.
+    model, batch = model_with_law(tiny), tiny.batch()
+    levels, _ = model.hierarchy(model.encode(batch))
+    branch = model.attend(levels)
+    steps, horizon = batch.steps, model.data.horizon
+    field = model.field(levels, branch, steps, 3)
+    features = torch.cat([level.features for level in levels], dim=1)
+    fine = levels[0]
+    base = CubicSpline(steps / horizon, model.base(fine.lags, steps).detach(), axis=2)
+    scale = CubicSpline(steps / horizon, model.base.scale)
+
+    def u(shift):
+        points = model._points(steps)
+        points[:, 0] += shift
+        correction = model.operator(points, branch, features)[:, : fine.num_nodes].detach()
+        part = torch.from_numpy(scale(points[:, 0]))[:, None] * correction
+        along = torch.from_numpy(base(points[:, 0])).unsqueeze(-1) * model.direction
+        return along + part
+
+    h = 1e-2
+    first = (8 * (u(h) - u(-h)) - (u(2 * h) - u(-2 * h))) / (12 * h)
+    found = field.time[:, : fine.num_nodes].double()
+    torch.testing.assert_close(found, first.double(), rtol=2e-3, atol=2e-3)
+    second = (u(h) - 2 * u(0) + u(-h)) / h**2
+    found = field.second[0, 0][:, : fine.num_nodes].double()
+    torch.testing.assert_close(found, second.double(), rtol=5e-2, atol=5e-2)
+
+
+@pytest.mark.parametrize("options", [{}, {"kind": "burgers"}, {"derivative": "total"}])
+def test_model_with_a_law(tiny, options):
+    model, batch = model_with_law(tiny, times=2, **options), tiny.batch(2)
+    output = model(batch)
+    kinds = ("residual", "residual_gradient", "unexplained")
+    assert set(output.residuals) == {f"{kind}/{level}" for kind in kinds for level in range(3)}
+    sum(v for k, v in output.residuals.items() if k.startswith("residual")).backward()
+    for name, parameter in model.named_parameters():
+        if name.startswith(("effective.", "operator.", "blocks.", "encoder.")):
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+
+
+def test_neighbors_of_all_levels(tiny):
+    model = model_with_law(tiny, inputs=["field", "neighbors"], derivative="total")
+    assert model(tiny.batch(2)).residuals["residual/2"].isfinite()
+
+
+def test_same_batch_same_steps(tiny):
+    model, batch = model_with_law(tiny, times=2), tiny.batch()
+    chosen = model._some_steps(batch)
+    assert len(chosen) == 2
+    assert set(chosen.tolist()) <= set(batch.steps.tolist())
+    assert torch.equal(chosen, model._some_steps(batch))
+    seeds = {tuple(model._some_steps(replace(batch, seed=seed)).tolist()) for seed in range(20)}
+    assert len(seeds) > 5
+
+
+def test_no_law_and_no_target(tiny):
+    model, batch = tiny.model(), tiny.batch()
+    assert model(batch).residuals == {}
+    assert model_with_law(tiny)(tiny.batch(target=False)).residuals == {}
+    levels, _ = model.hierarchy(model.encode(batch))
+    with pytest.raises(ValueError, match="model with an effective law"):
+        model.residual(levels, model.attend(levels), batch.steps)
+
+
+def test_config_is_checked():
+    with pytest.raises(ValueError, match=r"effective\.inputs"):
+        EffectiveConfig(inputs=["velocity"])
+    with pytest.raises(ValueError, match=r"effective\.times"):
+        EffectiveConfig(times=0)
+    with pytest.raises(ValueError, match=r"effective\.residual_gradient"):
+        EffectiveConfig(residual_gradient=-1)
