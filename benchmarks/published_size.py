@@ -31,6 +31,7 @@ from roma_pyg.dynamics.kuramoto import coupling_matrix
 from roma_pyg.models.roma import Roma
 from roma_pyg.training.balance import TERMS
 from roma_pyg.training.loss import data_loss, penalty_loss, residual_loss
+from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.optimizer import make_optimizer
 
 WINDOW, HORIZON, NODES = 64, 64, 512
@@ -95,7 +96,8 @@ class Step:
     """
 
     def __init__(self, model: Roma, optimizer: str = "adamw") -> None:
-        """Make the optimiser."""
+        """Make the optimiser; memory is kept as in a training."""
+        keep_freed_memory()
         self.model = model
         options = TrainingConfig()
         self.optimizer = make_optimizer(model, 1e-4, options.weight_decay, optimizer)  # type: ignore[arg-type]

@@ -120,13 +120,34 @@ class Trunk(nn.Module):
         Returns:
             Shape ``(..., Q, out_channels)``.
         """
+        return self.output(self.hidden(coordinates, token, field))
+
+    def hidden(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
+        """Evaluate all but the output layer, shape ``(..., Q, width)``."""
         hidden = self.from_coordinates(self.features(coordinates))
         hidden = hidden + self.from_token(token).unsqueeze(-2)
         if self.from_field is not None:
             hidden = hidden + self.from_field(field)
         for block in self.blocks:
             hidden = block(hidden)
-        return self.output(self.norm(hidden))
+        return self.norm(hidden)
+
+    def combine(self, hidden: Tensor, coefficients: Tensor) -> Tensor:
+        """Combine the output channels of :meth:`hidden`, ``output(hidden) @ coefficients``.
+
+        The coefficients are taken through the output layer first: for n tokens at Q points
+        O(n width (P k + Q k)) instead of O(n Q width P), and no ``(n, Q, P)`` is ever there.
+
+        Args:
+            hidden: Shape ``(..., Q, width)``.
+            coefficients: Shape ``(..., P, k)`` for P output channels.
+
+        Returns:
+            Shape ``(..., Q, k)``.
+        """
+        mixed = self.output.weight.mT @ coefficients
+        offset = self.output.bias @ coefficients
+        return hidden @ mixed + offset.unsqueeze(-2)
 
 
 class DeepONet(nn.Module):
@@ -180,7 +201,8 @@ class DeepONet(nn.Module):
             Shape ``(..., Q, 3)``.
         """
         coefficients = self.branch(branch).unflatten(-1, (self.basis, LATENT))
-        return self.trunk(coordinates, token, field) @ coefficients / self.basis
+        hidden = self.trunk.hidden(coordinates, token, field)
+        return self.trunk.combine(hidden, coefficients / self.basis)
 
 
 class Nomad(nn.Module):

@@ -133,7 +133,12 @@ def _matmul(left: Jet | Tensor, right: Jet | Tensor) -> Jet:
         if isinstance(right, Jet):
             raise NotImplementedError("Expected one factor of a matrix product to be constant.")
         value = left.value @ right
-        derivatives = _lead(left.derivatives, value.ndim) @ right
+        derivatives = _lead(left.derivatives, value.ndim)
+        if right.ndim > 2:
+            # A product per channel: all at once would copy the matrices for each of them.
+            derivatives = torch.stack([part @ right for part in derivatives])
+        else:
+            derivatives = derivatives @ right
         return Jet(value, derivatives, left.dim, left.order)
     assert isinstance(right, Jet)
     value = left @ right.value

@@ -23,6 +23,7 @@ from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.roma import Roma
 from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.module import RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.restore import load_model, read_checkpoint
@@ -64,6 +65,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     else:
         # Scales and base forecast come back with the weights.
         model.load_state_dict(read_checkpoint(checkpoint).weights)
+    keep_freed_memory()
     module = RomaModule(
         model,
         options,
