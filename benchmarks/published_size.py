@@ -81,9 +81,7 @@ def make_model(kind: str, times: int, seed: int = 0) -> Roma:
     """A model of the published size; see :func:`model_config`."""
     torch.manual_seed(seed)
     position = PositionalConfig(eigenmaps=32, walk_embedding=32, degree=False)
-    data = DataConfig(
-        window=WINDOW, horizon=HORIZON, nodes_per_graph=NODES, positional=position
-    )
+    data = DataConfig(window=WINDOW, horizon=HORIZON, nodes_per_graph=NODES, positional=position)
     return Roma(model_config(kind, times), data)
 
 

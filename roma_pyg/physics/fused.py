@@ -158,9 +158,7 @@ class LayerNorm(torch.autograd.Function):
             channel.addcmul_(c, pull)
         if ctx.order == 2:
             to_q = -2 / width * cube * to_slope[dim]
-            for channel, centered, factor in zip(
-                to_d[1:dim], d[1:dim], slope[1:dim], strict=True
-            ):
+            for channel, centered, factor in zip(to_d[1:dim], d[1:dim], slope[1:dim], strict=True):
                 channel.addcmul_(last, 2 * factor).addcmul_(centered, to_q)
         to_c.addcmul_(c, -cube * to_r / width)
         for part in (to_c, *to_d):

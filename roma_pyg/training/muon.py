@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import cache
 from typing import Any, overload
 
 import torch
@@ -32,8 +33,10 @@ class Muon(Optimizer):
 
     ``torch.optim.Muon`` takes matrices only and orthogonalises in bfloat16, which a CPU without
     bfloat16 units emulates: 12 matrices of 192 x 768 and less took it .31 s a step on one thread,
-    more than the whole training step. Here the precision is that of the parameter, the iteration
-    runs on m x m matrices (`orthogonalize`), and matrices of one shape are taken together.
+    more than the whole training step. Here the iteration is in bfloat16 where the device has
+    units for it (`has_bfloat16_units`; three to six times faster on a CPU), and in the precision
+    of the parameter on m x m matrices elsewhere (`orthogonalize`); matrices of one shape are taken
+    together.
 
     Args:
         groups: Parameter groups; ``orthogonal: True`` marks those of matrices. A parameter of
@@ -167,10 +170,39 @@ def orthogonalize(matrix: Tensor) -> Tensor:
         >>> orthogonalize(torch.diag(torch.tensor([5.0, -3.0]))).diagonal().sign().tolist()
         [1.0, -1.0]
     """
-    a, b, c = _COEFFICIENTS
     wide = matrix.shape[-2] <= matrix.shape[-1]
     x = matrix if wide else matrix.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)
+    half = x.dtype == torch.float32 and has_bfloat16_units(x.device.type)
+    result = _iterate(x.bfloat16()).to(x.dtype) if half else _iterate_on_gram(x)
+    return result if wide else result.mT
+
+
+@cache
+def has_bfloat16_units(device: str) -> bool:
+    """Whether a kind of device multiplies matrices in bfloat16 faster than in float32.
+
+    Args:
+        device: ``cpu`` (with AMX) or ``cuda``.
+    """
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
+    return device == "cpu" and probe is not None and bool(probe())
+
+
+def _iterate(x: Tensor) -> Tensor:
+    """The iteration as published; it corrects the rounding of its steps, and bears bfloat16."""
+    a, b, c = _COEFFICIENTS
+    for _ in range(_ITERATIONS):
+        gram = x @ x.mT
+        x = a * x + (b * gram + c * (gram @ gram)) @ x
+    return x
+
+
+def _iterate_on_gram(x: Tensor) -> Tensor:
+    """The same result from m x m matrices, in full precision."""
+    a, b, c = _COEFFICIENTS
     # Each iteration multiplies x from the left by a polynomial P of its Gram matrix, and the Gram
     # matrix, which commutes with P, by P^2: all of them are m x m, and x is touched twice only.
     gram = x @ x.mT
@@ -182,4 +214,4 @@ def orthogonalize(matrix: Tensor) -> Tensor:
         if iteration < _ITERATIONS - 1:
             gram = polynomial @ gram @ polynomial
     assert product is not None
-    return product @ x if wide else (product @ x).mT
+    return product @ x

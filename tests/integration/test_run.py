@@ -109,12 +109,13 @@ def test_load_forecast_and_supernodes(finished: Path, series: roma_pyg.GraphSeri
     assert hierarchy.labels(2).shape == (80,)
 
 
+@pytest.mark.parametrize("law", ["none", "emergent", "burgers"])
 def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
-    tmp_path: Path, finished: Path, series: roma_pyg.GraphSeries
+    tmp_path: Path, series: roma_pyg.GraphSeries, law: str
 ) -> None:
-    config = make_config(tmp_path)
-    stopped = copy.deepcopy(config)
-    stopped.training.max_steps = 3
+    unbroken, config = make_config(tmp_path / "unbroken"), make_config(tmp_path / "stopped")
+    for each in (unbroken, config):
+        each.model.effective.kind = law  # type: ignore[assignment]
     # The learning rate follows the length of the whole run, also while only half of it is run.
     import lightning as L
 
@@ -127,14 +128,35 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
         patch.setattr(L.Trainer, "__init__", stop_early)
         run(config, series)
     config.training.resume = True
-    again = run(config, series)
-    weights = [
-        torch.load(folder / "last.ckpt", weights_only=True)["current_model_state"]
-        for folder in (finished, again)
+    checkpoints = [
+        torch.load(run(each, series) / "last.ckpt", weights_only=True)
+        for each in (unbroken, config)
     ]
-    assert weights[0].keys() == weights[1].keys()
-    for name, value in weights[0].items():
-        assert torch.equal(value, weights[1][name]), name
+    for part in ("current_model_state", "state_dict"):
+        one, other = (checkpoint[part] for checkpoint in checkpoints)
+        assert one.keys() == other.keys()
+        for name, value in one.items():
+            assert torch.equal(value, other[name]), name
+    if law != "none":
+        weight = checkpoints[0]["state_dict"]["residual_weights.weight"]
+        assert weight.isfinite().all()
+        assert weight.abs().sum() > 0
+
+
+def test_a_law_is_watched(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = make_config(tmp_path, steps=3)
+    config.model.effective.kind = "burgers"
+    events = EventAccumulator(str(run(config, series) / "tensorboard"))
+    events.Reload()
+    tags = set(events.Tags()["scalars"])
+    kinds = ("residual", "residual_gradient")
+    assert {f"loss/{kind}" for kind in kinds} <= tags
+    assert {f"gradient/{kind}" for kind in ("data", *kinds)} <= tags
+    assert {f"effective/weight/{kind}" for kind in kinds} <= tags
+    assert {f"effective/{kind}/{level}" for kind in kinds for level in range(3)} <= tags
+    assert {"effective/viscosity", "val/unexplained/0", "val/unexplained/2"} <= tags
 
 
 def test_an_existing_run_is_not_overwritten(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:

@@ -47,7 +47,10 @@ def stencil(function, points, axis, step=0.004):
     unit = torch.zeros_like(points)
     unit[:, axis] = step
     pairs = zip((1, 2, 3, 4), (4 / 5, -1 / 5, 4 / 105, -1 / 280), strict=True)
-    return sum(w * (function(points + k * unit) - function(points - k * unit)) for k, w in pairs) / step
+    return (
+        sum(w * (function(points + k * unit) - function(points - k * unit)) for k, w in pairs)
+        / step
+    )
 
 
 @pytest.mark.parametrize("kind", ["emergent", "burgers"])

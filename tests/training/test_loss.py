@@ -5,7 +5,14 @@ import torch
 
 from roma_pyg.config import PoolConfig
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.training.loss import HorizonWeights, data_loss, penalty_loss, smspe, step_errors
+from roma_pyg.training.loss import (
+    HorizonWeights,
+    data_loss,
+    penalty_loss,
+    residual_loss,
+    smspe,
+    step_errors,
+)
 
 
 def two_levels() -> RomaOutput:
@@ -138,3 +145,29 @@ def test_penalties_are_weighted_by_kind():
 def test_unknown_penalty():
     with pytest.raises(ValueError, match=r"got 'balance/1'"):
         penalty_loss({"balance/1": torch.tensor(1.0)}, PoolConfig())
+
+
+def output_with_residuals():
+    levels = [LevelForecast(torch.zeros(1, n, 2)) for n in (6, 2)]
+    residuals = {
+        "residual/0": torch.tensor(1.0),
+        "residual/1": torch.tensor(5.0),
+        "residual_gradient/0": torch.tensor(2.0),
+        "residual_gradient/1": torch.tensor(2.0),
+        "unexplained/0": torch.tensor(9.0),
+        "unexplained/1": torch.tensor(9.0),
+    }
+    return RomaOutput(levels, residuals=residuals)
+
+
+def test_residual_loss_is_a_mean_over_tokens():
+    weights = {"residual": 0.5, "residual_gradient": 3.0}
+    total, terms = residual_loss(output_with_residuals(), weights)
+    assert terms["residual"].item() == pytest.approx((6 * 1 + 2 * 5) / 8)
+    assert terms["residual_gradient"].item() == pytest.approx(2.0)
+    assert total.item() == pytest.approx(0.5 * 2 + 3 * 2)
+
+
+def test_no_residual_no_loss():
+    total, terms = residual_loss(RomaOutput([LevelForecast(torch.zeros(1, 3, 2))]), {"residual": 1})
+    assert (total.item(), terms) == (0.0, {})

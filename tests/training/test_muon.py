@@ -4,7 +4,14 @@ import pytest
 import torch
 from torch import nn
 
-from roma_pyg.training.muon import Muon, orthogonalize
+from roma_pyg.training import muon
+from roma_pyg.training.muon import (
+    Muon,
+    _iterate,
+    _iterate_on_gram,
+    has_bfloat16_units,
+    orthogonalize,
+)
 from roma_pyg.training.optimizer import make_optimizer
 
 
@@ -24,11 +31,33 @@ def test_orthogonalize_of_zero_is_zero():
     assert torch.equal(orthogonalize(torch.zeros(3, 5)), torch.zeros(3, 5))
 
 
+def test_both_iterations_are_the_same():
+    x = torch.randn(3, 5, 9, dtype=torch.float64)
+    x = x / torch.linalg.matrix_norm(x, keepdim=True)
+    torch.testing.assert_close(_iterate(x), _iterate_on_gram(x))
+
+
+@pytest.mark.parametrize("units", [False, True])
+def test_single_precision_with_and_without_bfloat16_units(units, monkeypatch):
+    monkeypatch.setattr(muon, "has_bfloat16_units", lambda device: units)
+    torch.manual_seed(0)
+    matrix = torch.randn(2, 16, 48)
+    result = orthogonalize(matrix)
+    assert result.dtype == torch.float32
+    values = torch.linalg.svdvals(result)
+    assert values.min() > 0.6 and values.max() < 1.3
+    assert muon.has_bfloat16_units("cpu") == units
+
+
+def test_no_bfloat16_units_on_unknown_devices():
+    assert not has_bfloat16_units("mps")
+
+
 def test_first_matrix_step_by_hand():
     # One singular value: the direction is e1 e1^T whatever the length of the gradient.
-    weight = nn.Parameter(torch.zeros(2, 8))
+    weight = nn.Parameter(torch.zeros(2, 8, dtype=torch.float64))
     optimizer = Muon([{"params": [weight], "orthogonal": True}], learning_rate=0.1)
-    weight.grad = torch.zeros(2, 8)
+    weight.grad = torch.zeros_like(weight)
     weight.grad[0, 0] = 7.0
     optimizer.step()
     x = 1.0
