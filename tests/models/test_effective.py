@@ -225,7 +225,8 @@ def test_model_with_a_law(tiny, options):
     sum(v for k, v in output.residuals.items() if k.startswith("residual")).backward()
     for name, parameter in model.named_parameters():
         if name.startswith(("effective.", "operator.", "blocks.", "encoder.")):
-            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+            assert parameter.grad is not None, name
+            assert parameter.grad.isfinite().all(), name
 
 
 def test_neighbors_of_all_levels(tiny):

@@ -45,7 +45,8 @@ def test_single_precision_with_and_without_bfloat16_units(units, monkeypatch):
     result = orthogonalize(matrix)
     assert result.dtype == torch.float32
     values = torch.linalg.svdvals(result)
-    assert values.min() > 0.6 and values.max() < 1.3
+    assert values.min() > 0.6
+    assert values.max() < 1.3
     assert muon.has_bfloat16_units("cpu") == units
 
 
