@@ -13,7 +13,7 @@ CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/roma_pyg/wheel
 STAMP := $(VENV)/.roma-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench-scale kernels kernels-cached lint format types docs check clean
+.PHONY: help setup train test bench-scale bench-derivatives bench-step kernels kernels-cached lint format types docs check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -64,6 +64,12 @@ kernels-cached: setup ## exit with 0 if compiled kernels lie in the cache
 
 bench-scale: setup ## time and memory of every phase up to 3 million nodes (two hours, 20 GB of disk)
 	@$(BIN)/python benchmarks/scale.py $(ARGS)
+
+bench-derivatives: setup ## a training step with an effective law against other ways to differentiate
+	@$(BIN)/python benchmarks/derivatives.py $(ARGS)
+
+bench-step: setup ## seconds and memory of a training step at the published and other sizes
+	@$(BIN)/python benchmarks/step.py $(ARGS)
 
 lint: setup ## ruff: format and rules
 	@$(BIN)/ruff format --check .

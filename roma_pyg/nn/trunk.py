@@ -53,7 +53,7 @@ class FourierFeatures(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """``h + W2 silu(W1 norm(h))``.
+    """``h + W2 silu(W1 norm(h))``; scale and shift of the norm are left to W1.
 
     Args:
         width: Channels.
@@ -62,7 +62,7 @@ class ResidualBlock(nn.Module):
     def __init__(self, width: int) -> None:
         """Create the block."""
         super().__init__()
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.inner = nn.Linear(width, width)
         self.outer = nn.Linear(width, width)
 
@@ -106,7 +106,7 @@ class Trunk(nn.Module):
         self.from_token = nn.Linear(in_channels, width, bias=False)
         self.from_field = nn.Linear(field_channels, width, bias=False) if field_channels else None
         self.blocks = nn.ModuleList(ResidualBlock(width) for _ in range(layers))
-        self.norm = nn.LayerNorm(width)
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.output = nn.Linear(width, out_channels)
 
     def forward(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:

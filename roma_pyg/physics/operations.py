@@ -135,8 +135,10 @@ def _matmul(left: Jet | Tensor, right: Jet | Tensor) -> Jet:
         value = left.value @ right
         derivatives = _lead(left.derivatives, value.ndim)
         if right.ndim > 2:
-            # A product per channel: all at once would copy the matrices for each of them.
-            derivatives = torch.stack([part @ right for part in derivatives])
+            # Channels become rows: a product per channel would copy or reread each matrix.
+            rows = derivatives.movedim(0, -3)
+            product = rows.flatten(-3, -2) @ right
+            derivatives = product.unflatten(-2, rows.shape[-3:-1]).movedim(-3, 0)
         else:
             derivatives = derivatives @ right
         return Jet(value, derivatives, left.dim, left.order)

@@ -194,10 +194,12 @@ def has_bfloat16_units(device: str) -> bool:
 def _iterate(x: Tensor) -> Tensor:
     """The iteration as published; it corrects the rounding of its steps, and bears bfloat16."""
     a, b, c = _COEFFICIENTS
+    shape = x.shape
+    x = x.reshape(-1, *shape[-2:])
     for _ in range(_ITERATIONS):
         gram = x @ x.mT
-        x = a * x + (b * gram + c * (gram @ gram)) @ x
-    return x
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return x.view(shape)
 
 
 def _iterate_on_gram(x: Tensor) -> Tensor:

@@ -1,0 +1,526 @@
+"""Do residual operators find the law, where it is known?
+
+    python benchmarks/effective_laws.py --seeds 0 1 2
+    python benchmarks/effective_laws.py --systems heat burgers ring
+
+Two kinds of systems. In *continuous* ones (``heat``, ``burgers``) the field and its derivatives
+are exact solutions in closed form, evaluated as jets, and the law alone is trained on random
+solutions. In systems on *graphs* (``ring``, ``grid``, ``consensus``, ``clusters``) the whole
+model is trained by ``roma_pyg.training.run.train`` on a series, law and forecast together, and the
+law sees u and the difference to the mean of the neighbours.
+
+For each the table tells the *unexplained share* |R|^2 / |u_t|^2 on solutions that were not seen,
+the same where the rate of change is perturbed (another viscosity or coupling: 1 means nothing is
+explained), and the coefficients of the law, with the truth and the spread over seeds. ``memory``
+and ``one mode`` are cases in which the law cannot be told from the data.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import roma_pyg
+from roma_pyg.config import (
+    DataConfig,
+    EffectiveConfig,
+    EncoderConfig,
+    ModelConfig,
+    OperatorConfig,
+    PoolConfig,
+    PositionalConfig,
+    RunConfig,
+    SplitConfig,
+    TrainingConfig,
+    TrunkConfig,
+)
+from roma_pyg.data.datamodule import GraphSeriesData
+from roma_pyg.data.windows import WindowStream
+from roma_pyg.models.effective import EffectiveDynamics, Residual
+from roma_pyg.nn.trunk import DeepONet, FourierFeatures
+from roma_pyg.physics import Jet
+from roma_pyg.training.run import train
+
+NU, MODES, TOKENS = 0.1, 4, 8
+Row = dict[str, float]
+
+
+def unexplained(residual: Residual) -> float:
+    """Share of the squared rate of change that a law leaves."""
+    return float(residual.value.square().mean() / residual.rate.square().mean())
+
+
+# --- Continuous systems ---------------------------------------------------------------------
+
+
+class Solutions:
+    """Random sums of modes: solutions of the heat equation, and of Burgers' by Cole and Hopf.
+
+    Args:
+        seed: Of amplitudes, phases and wave vectors.
+        viscosity: nu of the solutions.
+        modes: Number of modes; wave numbers are in 0.5 ... 2.
+    """
+
+    def __init__(self, seed: int, viscosity: float = NU, modes: int = MODES) -> None:
+        """Draw the modes of one batch of solutions."""
+        generator = torch.Generator().manual_seed(seed)
+        direction = torch.randn(3, modes, generator=generator)
+        length = 0.5 + 1.5 * torch.rand(modes, generator=generator)
+        self.wave = length * direction / direction.norm(dim=0)
+        self.decay = -viscosity * self.wave.square().sum(0, keepdim=True)
+        self.amplitude = torch.randn(3, TOKENS, 1, modes, generator=generator)
+        self.phase = 6.3 * torch.rand(3, TOKENS, 1, modes, generator=generator)
+        self.viscosity = viscosity
+
+    def heat(self, points: Tensor, order: int) -> Jet:
+        """Three independent scalar solutions, shape ``(1, tokens, Q, 3)``."""
+        return torch.cat([self._modes(points, order, c, torch.cos) for c in range(3)], dim=-1)
+
+    def burgers(self, points: Tensor, order: int) -> Jet:
+        """Solution -2 nu grad log(phi) of Burgers' equation, shape ``(1, tokens, Q, 3)``."""
+        # Amplitudes that add up to less than one keep phi positive.
+        share = 0.8 * self.amplitude[0] / self.amplitude[0].abs().sum(-1, keepdim=True)
+        jet = Jet.coordinates(points, order)
+        phase = jet[..., 1:] @ self.wave + self.phase[0]
+        fading = torch.exp(jet[..., :1] @ self.decay) * share
+        phi = (fading * torch.cos(phase)).sum(-1, keepdim=True) + 1.0
+        slope = -(fading * torch.sin(phase)) @ self.wave.T
+        return (-2 * self.viscosity * slope / phi).unsqueeze(0)
+
+    def _modes(self, points: Tensor, order: int, component: int, wave: Callable) -> Jet:
+        jet = Jet.coordinates(points, order)
+        phase = jet[..., 1:] @ self.wave + self.phase[component]
+        fading = torch.exp(jet[..., :1] @ self.decay) * self.amplitude[component]
+        return (fading * wave(phase)).sum(-1, keepdim=True).unsqueeze(0)
+
+
+def make_law(kind: str, inputs: list[str], seed: int) -> EffectiveDynamics:
+    """A law with a small operator network; branch tokens are one-hot names of solutions."""
+    torch.manual_seed(seed)
+    config = EffectiveConfig(kind=kind, inputs=inputs)  # type: ignore[arg-type]
+
+    def operator(field: int) -> DeepONet:
+        return DeepONet(TOKENS, 1, 32, 64, 2, FourierFeatures(32, 0.3), field)
+
+    return EffectiveDynamics(config, operator, spread=1.0)
+
+
+def random_points(count: int, generator: torch.Generator) -> Tensor:
+    """Times in [0, 1] and places in [-1, 1]^3."""
+    points = torch.rand(count, 4, generator=generator)
+    points[:, 1:] = 2 * points[:, 1:] - 1
+    return points
+
+
+def evaluate(law: EffectiveDynamics, field: Jet, points: Tensor) -> Residual:
+    """Residual of a batch of solutions."""
+    branch, features = torch.eye(TOKENS).unsqueeze(0), torch.zeros(1, TOKENS, 1)
+    return law(points, field, branch, features)
+
+
+def fit_law(
+    law: EffectiveDynamics, solution: Callable[[int], Solutions], name: str, steps: int
+) -> None:
+    """Train a law on exact derivatives of random solutions."""
+    optimizer = torch.optim.AdamW(law.parameters(), 5e-3)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, total_steps=steps)
+    generator = torch.Generator().manual_seed(0)
+    for step in range(steps):
+        points = random_points(48, generator)
+        residual = evaluate(law, getattr(solution(step), name)(points, law.order), points)
+        loss = residual.value.square().mean() / residual.rate.square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+
+
+def laplacian_response(law: EffectiveDynamics, field: Jet, points: Tensor) -> float:
+    """Mean dF_c / d(lap u)_c of an emergent law."""
+    step = 0.05 * float(field.laplacian.std())
+    shifted = field.derivatives.clone()
+    shifted[4] = shifted[4] + step
+    before = evaluate(law, field, points).value
+    after = evaluate(law, Jet(field.value, shifted, 4, 2), points).value
+    return float((before - after).mean() / step)
+
+
+@torch.no_grad()
+def score_law(law: EffectiveDynamics, name: str, unseen: int = 10**6) -> tuple[Row, Jet, Tensor]:
+    """Unexplained share of solutions that were not seen, and of those with twice the viscosity."""
+    points = random_points(200, torch.Generator().manual_seed(7))
+    truth, other = Solutions(unseen), Solutions(unseen, 2 * NU)
+    field = getattr(truth, name)(points, law.order)
+    # The state of the truth with the rate of change of another law.
+    wrong = field.derivatives.clone()
+    faster = getattr(other, name)(points * torch.tensor([0.5, 1, 1, 1]), law.order)
+    wrong[0] = 2 * faster.time if name == "heat" else faster.time
+    row = {"unexplained": unexplained(evaluate(law, field, points))}
+    if name == "heat":
+        row["perturbed"] = unexplained(evaluate(law, Jet(field.value, wrong, 4, 2), points))
+    else:
+        row["perturbed"] = unexplained(evaluate(law, faster, points))
+    return row, field, points
+
+
+def heat(seed: int, steps: int) -> Row:
+    """Emergent law that sees u, its gradient and its Laplacian."""
+    law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
+    fit_law(law, lambda step: Solutions(1000 * seed + step), "heat", steps)
+    row, field, points = score_law(law, "heat")
+    with torch.no_grad():
+        row["nu"] = laplacian_response(law, field, points)
+    return row | {"true nu": NU}
+
+
+def burgers(seed: int, steps: int) -> Row:
+    """Burgers-like law whose F sees nothing, so that it is one number per direction."""
+    law = make_law("burgers", [], seed)
+    fit_law(law, lambda step: Solutions(1000 * seed + step), "burgers", steps)
+    row, _, points = score_law(law, "burgers")
+    with torch.no_grad():
+        nothing = torch.zeros(1, TOKENS, 1)
+        strength = law.operator(0 * points, torch.zeros(1, TOKENS, TOKENS), nothing) / law.spread
+        row |= {"F": float(strength.mean()), "true F": 1.0}
+        row |= {"nu": float(law.viscosity), "true nu": NU}
+    return row
+
+
+def burgers_emergent(seed: int, steps: int) -> Row:
+    """Emergent law on Burgers' equation: the products have to be found."""
+    law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
+    fit_law(law, lambda step: Solutions(1000 * seed + step), "burgers", steps)
+    row, field, points = score_law(law, "burgers")
+    with torch.no_grad():
+        row["nu"] = laplacian_response(law, field, points)
+    return row | {"true nu": NU}
+
+
+def one_mode(seed: int, steps: int) -> Row:
+    """Solutions of one wave number: -nu k^2 u and nu lap u are the same."""
+
+    def solution(step: int) -> Solutions:
+        made = Solutions(1000 * seed + step, modes=1)
+        made.wave = 1.5 * made.wave / made.wave.norm(dim=0)
+        made.decay = -NU * made.wave.square().sum(0, keepdim=True)
+        return made
+
+    law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
+    fit_law(law, solution, "heat", steps)
+    row, field, points = score_law(law, "heat")
+    with torch.no_grad():
+        row["nu"] = laplacian_response(law, field, points)
+    return row | {"true nu": NU}
+
+
+def memory(seed: int, steps: int) -> Row:
+    """A law that sees where, when and which solution: it learns the solutions by heart."""
+    law = make_law("emergent", ["coordinates", "branch"], seed)
+    fit_law(law, lambda step: Solutions(seed), "heat", steps)
+    row, _, points = score_law(law, "heat")
+    with torch.no_grad():
+        seen = Solutions(seed).heat(points, 2)
+        row["seen"] = unexplained(evaluate(law, seen, points))
+    return row
+
+
+# --- Systems on graphs ----------------------------------------------------------------------
+
+WINDOW, HORIZON, DT = 8, 8, 0.2
+
+
+def relax(edges: np.ndarray, nodes: int, rng: np.random.Generator, samples: int) -> np.ndarray:
+    """u_t = mean of the neighbours - u, exactly, from a random state with all wave lengths."""
+    adjacency = np.zeros((nodes, nodes))
+    adjacency[edges[0], edges[1]] = adjacency[edges[1], edges[0]] = 1
+    walk = adjacency / adjacency.sum(1, keepdims=True)
+    value, vector = np.linalg.eig(walk)
+    value, vector = value.real, vector.real
+    # Slow modes are strong, so that there is something left to see at the end.
+    state = vector @ (rng.normal(size=nodes) / (0.02 + (1 - value)))
+    part = np.linalg.solve(vector, state)
+    times = DT * np.arange(samples)
+    values = vector @ (part[:, None] * np.exp(-(1 - value)[:, None] * times))
+    values -= values.min()
+    return (0.05 + 0.9 * values / values.max()).astype(np.float32)
+
+
+def ring_edges(nodes: int) -> np.ndarray:
+    """A cycle."""
+    ring = np.arange(nodes)
+    return np.stack([ring, (ring + 1) % nodes])
+
+
+def grid_edges(side: int) -> np.ndarray:
+    """A torus of squares."""
+    place = np.arange(side * side).reshape(side, side)
+    right = np.stack([place.ravel(), np.roll(place, -1, 1).ravel()])
+    down = np.stack([place.ravel(), np.roll(place, -1, 0).ravel()])
+    return np.concatenate([right, down], axis=1)
+
+
+def random_edges(nodes: int, rng: np.random.Generator) -> np.ndarray:
+    """A ring with as many random chords."""
+    ring = ring_edges(nodes)
+    return np.concatenate([ring, rng.integers(0, nodes, (2, nodes))], axis=1)
+
+
+def clusters(copies: int, rng: np.random.Generator, samples: int) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs of Kuramoto clusters that fall into lock: theta = +-phi / 2 in the mean frame.
+
+    phi' = delta - 2 kappa sin(phi), from phi in (.2, 2.6), integrated with 20 RK4 substeps.
+    """
+    phi = rng.uniform(0.2, 2.6, copies)
+    rows = []
+    for _ in range(samples):
+        rows.append(phi.copy())
+        for _ in range(20):
+            h = DT / 20
+            k1 = DELTA - 2 * KAPPA * np.sin(phi)
+            k2 = DELTA - 2 * KAPPA * np.sin(phi + h / 2 * k1)
+            k3 = DELTA - 2 * KAPPA * np.sin(phi + h / 2 * k2)
+            k4 = DELTA - 2 * KAPPA * np.sin(phi + h * k3)
+            phi = phi + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    observable = (1.05 + np.cos(np.stack(rows, axis=1) / 2)) / 2.1
+    # Two clusters of three nodes, joined completely, per copy; all nodes of a copy show the same.
+    base = 6 * np.arange(copies)
+    inside = np.array([(a, b) for a in range(6) for b in range(a + 1, 6)]).T
+    edges = (base[None, :, None] + inside[:, None, :]).reshape(2, -1)
+    return edges, np.repeat(observable, 6, axis=0).astype(np.float32)
+
+
+DELTA, KAPPA = 0.02, 0.02
+
+
+def graph_config(folder: Path, nodes: int, inputs: list[str], seed: int, steps: int) -> RunConfig:
+    """A small model whose batch is the whole training graph."""
+    return RunConfig(
+        data=DataConfig(
+            name="law",
+            root=str(folder / "data"),
+            system="files",
+            edges="edges.csv",
+            series="series.csv",
+            positional=PositionalConfig(eigenmaps=4, walk_embedding=0),
+            split=SplitConfig(test_nodes=0.02, val_nodes=0.02, test_time=0.2, val_time=0.1),
+            window=WINDOW,
+            horizon=HORIZON,
+            nodes_per_graph=nodes,
+            noise=0.0,
+            seed=seed,
+        ),
+        model=ModelConfig(
+            features=8,
+            encoder=EncoderConfig(width=32),
+            pool=PoolConfig(sizes=[], width=32),
+            operator=OperatorConfig(width=32, layers=1, heads=2, num_functions=8),
+            trunk=TrunkConfig(basis=16, width=64, layers=2, fourier_features=16, fourier_std=0.3),
+            effective=EffectiveConfig(
+                kind="emergent",
+                inputs=inputs,
+                residual=0.5,
+                residual_gradient=0.0,
+                times=4,
+            ),
+        ),
+        training=TrainingConfig(
+            output=str(folder),
+            name="run",
+            seed=seed,
+            max_steps=steps,
+            val_interval=steps,
+            val_batches=1,
+            steps_ahead=HORIZON,
+            figures=False,
+            workers=0,
+            accelerator="cpu",
+        ),
+    )
+
+
+def on_graph(
+    edges: np.ndarray,
+    values: np.ndarray,
+    inputs: list[str],
+    rate: Callable[[Tensor, Tensor], Tensor],
+    seed: int,
+    steps: int,
+) -> tuple[Row, Tensor, Tensor, Tensor]:
+    """Train forecast and law together; then hold the law against the true rate of change.
+
+    Args:
+        edges: Shape ``(2, e)``.
+        values: Series, shape ``(N, T)``.
+        inputs: What the law sees.
+        rate: True rate of change per time unit, from the observable and its neighbour difference.
+        seed: Of everything.
+        steps: Training steps.
+
+    Returns:
+        The row, and the observable, neighbour difference and F along the observable.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        series = roma_pyg.GraphSeries.from_arrays(edges, values, dt=DT, name="law")
+        config = graph_config(folder, len(values), inputs, seed, steps)
+        data = GraphSeriesData(config.data, config.training, series, progress=False)
+        model = roma_pyg.load(train(config, data=data, progress=False))
+    # Training nodes at test times, when the state is another one than in training.
+    stream = WindowStream(
+        data.series.values,
+        data.position,
+        data.split.visible("train"),
+        data.samplers["train"],
+        data.split.times["test"],
+        window=WINDOW,
+        horizon=HORIZON,
+        noise=0.0,
+        steps_ahead=[1, HORIZON],
+    )
+    rows: list[tuple[Tensor, ...]] = []
+    shares: dict[str, list[Tensor]] = {"unexplained": [], "perturbed": [], "forecast": []}
+    with torch.no_grad():
+        for index in range(8):
+            batch = stream.batch(index)
+            levels, _ = model.hierarchy(model.encode(batch))
+            branch = model.attend(levels)
+            fine = levels[0]
+            assert batch.target is not None
+            observable = batch.target.view(1, -1, 2, 1)
+            difference = fine.neighbor_difference(observable)
+            true = HORIZON * DT * rate(observable, difference)
+            along = model.direction
+            state = Jet.of_time([observable * along, true * along], 4)
+            law = model.effective
+            assert law is not None
+            points = model._points(batch.steps)
+            features = fine.features
+            residual = law(points, state, branch, features, fine.neighbor_difference)
+            double = Jet.of_time([observable * along, 2 * true * along], 4)
+            wrong = law(points, double, branch, features, fine.neighbor_difference)
+            own = model.residual(levels, branch, batch.steps)
+            for key, part in (("unexplained", residual), ("perturbed", wrong), ("forecast", own)):
+                shares[key].append(
+                    torch.stack([part.value.square().mean(), part.rate.square().mean()])
+                )
+            source = ((residual.rate - residual.value) * along).sum(-1, keepdim=True)
+            rows.append((observable, difference, source / (HORIZON * DT)))
+    row = {}
+    for key, parts in shares.items():
+        top, bottom = torch.stack(parts).sum(0)
+        row[key] = float(top / bottom)
+    found = [
+        torch.cat([part.flatten() for part in parts]).double() for parts in zip(*rows, strict=True)
+    ]
+    return row, found[0], found[1], found[2]
+
+
+def diffusion(edges: np.ndarray, nodes: int, seed: int, steps: int) -> Row:
+    """u_t = kappa (mean of neighbours - u), kappa = 1."""
+    values = relax(edges, nodes, np.random.default_rng(seed), 400)
+    inputs = ["field", "neighbors"]
+    row, u, difference, found = on_graph(edges, values, inputs, lambda u, d: d, seed, steps)
+    design = torch.stack([difference, u, torch.ones_like(u)], dim=1)
+    weight = torch.linalg.lstsq(design, found[:, None]).solution.flatten()
+    return row | {
+        "kappa": float(weight[0]),
+        "true kappa": 1.0,
+        "own": float(weight[1]),
+        "true own": 0.0,
+    }
+
+
+def two_clusters(seed: int, steps: int) -> Row:
+    """Reduced Kuramoto equation in the observable: y' = -s (delta - 4 kappa s c) / 4.2."""
+    edges, values = clusters(40, np.random.default_rng(seed), 400)
+
+    def terms(u: Tensor) -> tuple[Tensor, Tensor]:
+        c = 2.1 * u - 1.05
+        s = (1 - c.square()).clamp_min(0).sqrt()
+        return -s / 4.2, 4 * s.square() * c / 4.2
+
+    def rate(u: Tensor, _: Tensor) -> Tensor:
+        first, second = terms(u)
+        return DELTA * first + KAPPA * second
+
+    row, u, _, found = on_graph(edges, values, ["field"], rate, seed, steps)
+    design = torch.stack(terms(u), dim=1)
+    weight = torch.linalg.lstsq(design, found[:, None]).solution.flatten()
+    return row | {
+        "delta": float(weight[0]),
+        "true delta": DELTA,
+        "kappa": float(weight[1]),
+        "true kappa": KAPPA,
+    }
+
+
+def ring(seed: int, steps: int) -> Row:
+    """Heat equation on a ring of 200 nodes."""
+    return diffusion(ring_edges(200), 200, seed, steps)
+
+
+def grid(seed: int, steps: int) -> Row:
+    """Heat equation on a torus of 15 x 15 nodes."""
+    return diffusion(grid_edges(15), 225, seed, steps)
+
+
+def consensus(seed: int, steps: int) -> Row:
+    """Linear consensus on a random graph of 200 nodes."""
+    edges = random_edges(200, np.random.default_rng(seed))
+    return diffusion(edges[:, edges[0] != edges[1]], 200, seed, steps)
+
+
+SYSTEMS: dict[str, Callable[[int, int], Row]] = {
+    "heat": heat,
+    "burgers": burgers,
+    "burgers, emergent": burgers_emergent,
+    "ring": ring,
+    "grid": grid,
+    "consensus": consensus,
+    "clusters": two_clusters,
+    "one mode": one_mode,
+    "memory": memory,
+}
+
+
+def describe(rows: list[Row]) -> str:
+    """Mean and spread over seeds of every number, the truth behind it."""
+    cells = []
+    for key in rows[0]:
+        if key.startswith("true "):
+            continue
+        values = np.array([row[key] for row in rows])
+        spread = f" ({values.std(ddof=1):.2g})" if len(values) > 1 else ""
+        truth = f", truth {rows[0][f'true {key}']:g}" if f"true {key}" in rows[0] else ""
+        cells.append(f"{key} {values.mean():.3g}{spread}{truth}")
+    return "; ".join(cells)
+
+
+def main() -> None:
+    """Print one line per system."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--systems", nargs="+", choices=SYSTEMS, default=list(SYSTEMS))
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--output", type=Path, help="JSON file for the numbers of each seed")
+    options = parser.parse_args()
+    print("| system | mean (standard deviation) over seeds |\n| --- | --- |")
+    everything = {}
+    for name in options.systems:
+        rows = [SYSTEMS[name](seed, options.steps) for seed in options.seeds]
+        everything[name] = rows
+        print(f"| {name} | {describe(rows)} |", flush=True)
+    if options.output:
+        options.output.write_text(json.dumps(everything, indent=1), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
