@@ -168,8 +168,12 @@ def other_residual(
     ]
     scale = [model.base.scale_at(steps, k).unsqueeze(-1) for k in (0, 1)]
     field = Jet.of_time(base, 4) * model.direction + Jet.of_time(scale, 4) * correction
-    inputs = model.effective._inputs(field, None)
-    source = law_of(model.effective.operator, points, branch, features, inputs)
+    law = model.effective
+    parts = law._inputs(field, None)
+    law._track([*parts, field.time])
+    root = law.scale.sqrt()
+    inputs = torch.cat([part / size for part, size in zip(parts, root[:-1], strict=True)], dim=-1)
+    source = law_of(law.operator, points, branch, features, inputs) * root[-1]
     return Residual(field.time - source.value, -source.gradient, field.time)
 
 

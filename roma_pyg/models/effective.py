@@ -69,6 +69,10 @@ class EffectiveDynamics(nn.Module):
     of mass, so that all levels are alike; its derivatives come from one pass of jets of order 2,
     or 3 for the total gradient of R, and those of F from one of order 1.
 
+    What an emergent F sees of the field, and F itself, are in units of their root mean square over
+    the training so far (running means of 100 steps, buffers of the model): a small Laplacian can
+    tell as much as a large value.
+
     Args:
         config: Kind of law, inputs, derivative.
         operator: Makes the operator network of F.
@@ -87,6 +91,9 @@ class EffectiveDynamics(nn.Module):
         torch.Size([1, 5, 3, 3])
     """
 
+    scale: Tensor
+    count: Tensor
+
     def __init__(self, config: EffectiveConfig, operator: OperatorFactory, spread: float) -> None:
         """Create the operator network of F."""
         super().__init__()
@@ -96,8 +103,12 @@ class EffectiveDynamics(nn.Module):
         emergent_law = config.kind == "emergent"
         self.sees = [name for name in WIDTHS if emergent_law and name in config.inputs]
         self.operator = operator(sum(WIDTHS[name] for name in self.sees))
-        # softplus of it is one.
-        start = torch.tensor(math.log(math.e - 1))
+        # Mean squares of the inputs, and of the rate of change as the last.
+        self.register_buffer("scale", torch.ones(len(self.sees) + 1))
+        self.register_buffer("count", torch.zeros((), dtype=torch.int64))
+        # softplus of ten times it is one. (An optimiser moves a parameter by a given amount per
+        # step: ten times it can change by a factor within some hundred steps.)
+        start = torch.tensor(math.log(math.e - 1) / 10)
         self.raw_viscosity = nn.Parameter(start) if config.kind == "burgers" else None
 
     @property
@@ -109,7 +120,7 @@ class EffectiveDynamics(nn.Module):
         """
         if self.raw_viscosity is None:
             raise ValueError(f"Expected a law of kind 'burgers' (got {self.config.kind!r}).")
-        return nn.functional.softplus(self.raw_viscosity) / self.spread**2
+        return nn.functional.softplus(10 * self.raw_viscosity) / self.spread**2
 
     def forward(
         self,
@@ -140,14 +151,20 @@ class EffectiveDynamics(nn.Module):
             residual = burgers(field, strength, self.viscosity)
         else:
             inputs = self._inputs(field, neighbors)
-            residual = emergent(field, self.operator(coordinates, branch, features, inputs))
+            if self.training:
+                self._track([*inputs, field.time])
+            root = self.scale.sqrt()
+            seen_parts = [part / size for part, size in zip(inputs, root[:-1], strict=True)]
+            joined = torch.cat(seen_parts, dim=-1) if seen_parts else None
+            source = self.operator(coordinates, branch, features, joined)
+            residual = emergent(field, source * root[-1])
         assert isinstance(residual, Jet)
         return Residual(residual.value, residual.gradient, field.time)
 
     def _inputs(
         self, field: Jet, neighbors: Callable[[Tensor], Tensor] | None
-    ) -> Tensor | Jet | None:
-        """What F sees of the field, joined."""
+    ) -> list[Tensor | Jet]:
+        """What F sees of the field, in the order of ``sees``."""
         value, gradient, laplacian = field_inputs(field, self.spread)
         parts = {"field": value, "gradient": gradient, "laplacian": laplacian}
         if "neighbors" in self.sees:
@@ -156,5 +173,13 @@ class EffectiveDynamics(nn.Module):
             parts["neighbors"] = (
                 value.map(neighbors) if isinstance(value, Jet) else neighbors(value)
             )
-        chosen = [parts[name] for name in self.sees]
-        return torch.cat(chosen, dim=-1) if chosen else None  # type: ignore[arg-type]
+        return [parts[name] for name in self.sees]
+
+    @torch.no_grad()
+    def _track(self, parts: list[Tensor | Jet]) -> None:
+        """Update the mean squares; the first steps are plain means."""
+        values = [part.value if isinstance(part, Jet) else part for part in parts]
+        squares = torch.stack([value.square().mean() for value in values])
+        self.count += 1
+        share = 1 / self.count.clamp(max=100)
+        self.scale.lerp_(squares.to(self.scale).clamp_min(1e-20), share.to(self.scale))

@@ -22,7 +22,7 @@ def law_of(seed=0, operator=DeepONet, **options):
     def make(field):
         return operator(6, 5, 3, 8, 1, FourierFeatures(6, 0.3), field)
 
-    return EffectiveDynamics(config, make, spread=2.0).double()
+    return EffectiveDynamics(config, make, spread=2.0).double().eval()
 
 
 POINTS = torch.tensor([[0.2, 0.1, -0.3, 0.2], [0.7, 0.0, 0.1, -0.1]], dtype=torch.float64)
@@ -124,6 +124,21 @@ def test_neighbors_are_seen_where_asked_for():
     assert not torch.allclose(first, second)
     with pytest.raises(ValueError, match="Expected 'neighbors'"):
         law(POINTS, field, branch, features)
+
+
+def test_units_are_root_mean_squares_of_training():
+    law = law_of().train()
+    branch, features = inputs()
+    field = field_at(POINTS, 2)
+    law(POINTS, field, branch, features)
+    expected = [field.value, field.space / 2, field.laplacian / 4, field.time]
+    squares = torch.stack([part.square().mean() for part in expected])
+    torch.testing.assert_close(law.scale.double(), squares.detach(), rtol=1e-5, atol=0)
+    twice = Jet(2 * field.value, 2 * field.derivatives, 4, 2)
+    law(POINTS, twice, branch, features)
+    torch.testing.assert_close(law.scale.double(), 2.5 * squares.detach(), rtol=1e-5, atol=0)
+    law.eval()(POINTS, field, branch, features)
+    assert law.count == 2
 
 
 def test_terms_by_hand():
