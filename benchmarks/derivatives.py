@@ -173,7 +173,9 @@ def other_residual(
     law._track([*parts, field.time])
     root = law.scale.sqrt()
     inputs = torch.cat([part / size for part, size in zip(parts, root[:-1], strict=True)], dim=-1)
-    source = law_of(law.operator, points, branch, features, inputs) * root[-1]
+    source = (law_of(law.operator, points, branch, features, inputs) + law.linear(inputs)) * root[
+        -1
+    ]
     return Residual(field.time - source.value, -source.gradient, field.time)
 
 

@@ -17,6 +17,9 @@ from roma_pyg.physics.residuals import burgers, emergent, field_inputs
 WIDTHS = {"field": LATENT, "gradient": LATENT**2, "laplacian": LATENT, "neighbors": LATENT}
 """Channels of what an emergent law sees of the field."""
 
+UNIT_STEPS = 100
+"""Training steps over which the units of an emergent law are measured."""
+
 OperatorFactory = Callable[[int], DeepONet | Nomad]
 """Makes an operator network that sees so many channels of a field."""
 
@@ -65,12 +68,14 @@ class EffectiveDynamics(nn.Module):
         \text{burgers:}\quad & R = u_t + F(t, x, z, b)\,(u \cdot \nabla) u - \nu \Delta u
 
     F is an operator network of the kind of the forecast's and shares its branch tokens b and graph
-    features z; what ``inputs`` leaves out it sees as zero. nu is a positive number. u is per unit
+    features z; what ``inputs`` leaves out it sees as zero. An emergent F has a linear part in what
+    it sees of the field besides (``linear``, zero at first): the network is bounded, and would
+    bend the linear laws that are so common. nu is a positive number. u is per unit
     of mass, so that all levels are alike; its derivatives come from one pass of jets of order 2,
     or 3 for the total gradient of R, and those of F from one of order 1.
 
     What an emergent F sees of the field, and F itself, are in units of their root mean square over
-    the training so far (running means of 100 steps, buffers of the model): a small Laplacian can
+    the first 100 training steps (buffers of the model, fixed after these): a small Laplacian can
     tell as much as a large value.
 
     Args:
@@ -102,7 +107,11 @@ class EffectiveDynamics(nn.Module):
         self.order = 3 if config.derivative == "total" else 2
         emergent_law = config.kind == "emergent"
         self.sees = [name for name in WIDTHS if emergent_law and name in config.inputs]
-        self.operator = operator(sum(WIDTHS[name] for name in self.sees))
+        width = sum(WIDTHS[name] for name in self.sees)
+        self.operator = operator(width)
+        self.linear = nn.Linear(width, LATENT, bias=False) if width else None
+        if self.linear is not None:
+            nn.init.zeros_(self.linear.weight)
         # Mean squares of the inputs, and of the rate of change as the last.
         self.register_buffer("scale", torch.ones(len(self.sees) + 1))
         self.register_buffer("count", torch.zeros((), dtype=torch.int64))
@@ -151,12 +160,14 @@ class EffectiveDynamics(nn.Module):
             residual = burgers(field, strength, self.viscosity)
         else:
             inputs = self._inputs(field, neighbors)
-            if self.training:
+            if self.training and self.count < UNIT_STEPS:
                 self._track([*inputs, field.time])
             root = self.scale.sqrt()
             seen_parts = [part / size for part, size in zip(inputs, root[:-1], strict=True)]
             joined = torch.cat(seen_parts, dim=-1) if seen_parts else None
             source = self.operator(coordinates, branch, features, joined)
+            if self.linear is not None:
+                source = source + self.linear(joined)
             residual = emergent(field, source * root[-1])
         assert isinstance(residual, Jet)
         return Residual(residual.value, residual.gradient, field.time)
@@ -177,9 +188,8 @@ class EffectiveDynamics(nn.Module):
 
     @torch.no_grad()
     def _track(self, parts: list[Tensor | Jet]) -> None:
-        """Update the mean squares; the first steps are plain means."""
+        """Update the mean squares."""
         values = [part.value if isinstance(part, Jet) else part for part in parts]
         squares = torch.stack([value.square().mean() for value in values])
         self.count += 1
-        share = 1 / self.count.clamp(max=100)
-        self.scale.lerp_(squares.to(self.scale).clamp_min(1e-20), share.to(self.scale))
+        self.scale.lerp_(squares.to(self.scale).clamp_min(1e-20), 1 / self.count.to(self.scale))

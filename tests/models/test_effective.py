@@ -139,6 +139,10 @@ def test_units_are_root_mean_squares_of_training():
     torch.testing.assert_close(law.scale.double(), 2.5 * squares.detach(), rtol=1e-5, atol=0)
     law.eval()(POINTS, field, branch, features)
     assert law.count == 2
+    law.train().count.fill_(100)
+    before = law.scale.clone()
+    law(POINTS, field, branch, features)
+    assert torch.equal(law.scale, before)
 
 
 def test_terms_by_hand():
