@@ -438,7 +438,7 @@ def on_graph(
 def diffusion(
     edges: np.ndarray, nodes: int, seed: int, steps: int, inputs: list[str] | None = None
 ) -> Row:
-    """u_t = kappa (mean of neighbours - u), kappa = 1; the law sees u too, unless told otherwise."""
+    """u_t = kappa (mean of neighbours - u), kappa = 1; the law sees u too, by default."""
     values, dt = relax(edges, nodes, np.random.default_rng(seed), 400)
     inputs = ["field", "neighbors"] if inputs is None else inputs
     row, u, difference, found = on_graph(edges, values, dt, inputs, lambda u, d: d, seed, steps)

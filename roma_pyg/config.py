@@ -517,6 +517,9 @@ class TrainingConfig:
         average: Decay of the exponential moving average of the weights, which is what is
             validated and saved as the model; 0 turns it off.
         steps_ahead: Times ahead, out of the horizon, that one training step evaluates.
+        rollout: Largest number of rounds (tau_max) that a training step rolls over: a step draws a
+            number of rounds from 1 on, forecasts, shifts the window by the forecast, and learns
+            from the last round. 1 trains direct forecasts only.
         coarse_weight: Weight of the data loss of each coarse level.
         squared_error: Share of the data loss that is the squared error in units of what the base
             forecast leaves, the rest being the sMSPE; 0 as published.
@@ -541,6 +544,7 @@ class TrainingConfig:
     clip: float = 1.0
     average: float = 0.999
     steps_ahead: int = 16
+    rollout: int = 1
     coarse_weight: float = 0.1
     squared_error: float = 0.5
     val_interval: int = 500
@@ -554,7 +558,14 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        for key in ("max_steps", "steps_ahead", "val_interval", "val_batches", "log_interval"):
+        for key in (
+            "max_steps",
+            "steps_ahead",
+            "rollout",
+            "val_interval",
+            "val_batches",
+            "log_interval",
+        ):
             value = getattr(self, key)
             check(value >= 1, f"training.{key}", "at least 1", value)
         check(self.learning_rate > 0, "training.learning_rate", "positive", self.learning_rate)

@@ -105,7 +105,9 @@ class GraphSeriesData(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[SubgraphBatch]:
         """Batches from the current step of the trainer on, in an order fixed by the seed."""
         start = 0 if self.trainer is None else self.trainer.global_step
-        stream = self._stream("train", TRAIN, self.training.steps_ahead, start=start)
+        stream = self._stream(
+            "train", TRAIN, self.training.steps_ahead, start=start, rollout=self.training.rollout
+        )
         # Estimated here once, so that workers share it.
         stream.sampler.importance(np.zeros(1, dtype=np.int64))
         workers = self.training.workers
@@ -134,6 +136,7 @@ class GraphSeriesData(L.LightningDataModule):
         steps_ahead: int | list[int] | None,
         start: int = 0,
         stop: int | None = None,
+        rollout: int = 1,
     ) -> WindowStream:
         return WindowStream(
             self.series.values,
@@ -146,6 +149,7 @@ class GraphSeriesData(L.LightningDataModule):
             noise=self.options.noise,
             steps_ahead=steps_ahead,
             graphs=self.options.graphs_per_batch,
+            rollout=rollout,
             seed=3 * self.training.seed + purpose,
             start=start,
             stop=stop,

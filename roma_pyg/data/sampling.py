@@ -39,6 +39,9 @@ class SubgraphBatch:
         importance: Weight of each core node in the loss, shape ``(n_core,)``, which undoes the
             preference of random walks for hubs (see `SubgraphSampler.importance`); None for one.
         seed: Seed of what the model draws for this batch (pairs without a link).
+        later: Noisy history of the halo at the start of each further round of a rollout, shape
+            ``(rounds - 1, n_all - n_core, K)``; the targets are those of the last round. None for
+            a direct forecast.
     """
 
     window: Tensor
@@ -51,6 +54,7 @@ class SubgraphBatch:
     target: Tensor | None = None
     importance: Tensor | None = None
     seed: int = 0
+    later: Tensor | None = None
 
     @property
     def num_core(self) -> int:
@@ -276,6 +280,7 @@ def collate(
     node_ids: IntArray | None = None,
     importance: FloatArray | None = None,
     seed: int = 0,
+    later: Sequence[NDArray[np.float32]] | None = None,
 ) -> SubgraphBatch:
     """Join subgraphs into one batch, all cores first; O(G (B + e) (K + P)) memory.
 
@@ -288,6 +293,7 @@ def collate(
         node_ids: Index in the data set of each node of the sampled graph; the identity if None.
         importance: Weights of the core nodes in the loss, shape ``(G * B,)``.
         seed: Seed of what the model draws for this batch.
+        later: History of every subgraph's halo in further rounds, shapes ``(rounds - 1, h, K)``.
 
     Raises:
         ValueError: If there is no subgraph, or their sizes and windows do not fit together.
@@ -327,4 +333,5 @@ def collate(
         target=None if targets is None else torch.from_numpy(np.concatenate(targets)),
         importance=None if importance is None else torch.from_numpy(importance),
         seed=seed,
+        later=None if not later else torch.from_numpy(np.concatenate(later, axis=1)),
     )

@@ -35,6 +35,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         steps_ahead: Number of steps ahead per batch, stratified over the horizon, or the steps
             themselves, distinct; None for all of them.
         graphs: Subgraphs per batch.
+        rollout: Largest number of rounds of a rollout; each batch draws its own, from 1 on. The
+            targets are those of the last round, which starts ``horizon`` samples later per round.
         seed: Seed of the stream, non-negative.
         start: First batch.
         stop: Batch to stop before; None never stops.
@@ -57,6 +59,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         noise: float,
         steps_ahead: int | Sequence[int] | None = None,
         graphs: int = 1,
+        rollout: int = 1,
         seed: int = 0,
         start: int = 0,
         stop: int | None = None,
@@ -75,7 +78,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         check_range("nodes", nodes, len(values))
         _check_times(times, window, horizon, values.shape[1])
         _check_steps(steps_ahead, horizon)
-        for name, number, least in (("graphs", graphs, 1), ("seed", seed, 0), ("start", start, 0)):
+        numbers = (("graphs", graphs, 1), ("rollout", rollout, 1), ("seed", seed, 0))
+        for name, number, least in (*numbers, ("start", start, 0)):
             if number < least:
                 raise ValueError(f"Expected '{name}' to be at least {least} (got {number}).")
         self.values = values
@@ -88,6 +92,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         self.noise = noise
         self.steps_ahead = horizon if steps_ahead is None else steps_ahead
         self.graphs = graphs
+        # No more rounds than the times have room for.
+        self.rollout = min(rollout, 1 + (len(times) - 1) // horizon)
         self.seed = seed
         self.start = start
         self.stop = stop
@@ -112,16 +118,22 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         subgraphs: list[Subgraph] = []
         windows: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.float32]] = []
+        later: list[NDArray[np.float32]] = []
+        rounds = 1 + int(rng.integers(self.rollout)) if self.rollout > 1 else 1
+        shift = (rounds - 1) * self.horizon
         for _ in range(self.graphs):
             sub = self.sampler.sample(rng)
-            time = self.times[int(rng.integers(len(self.times)))]
+            time = self.times[int(rng.integers(len(self.times) - shift))]
             rows = self.nodes[sub.nodes]
             history = read_window(self.values, rows, time - self.window, time)
             core = rows[: sub.num_core]
-            ahead = read_window(self.values, core, time, time + int(steps.max()))[:, steps - 1]
+            last = time + shift
+            ahead = read_window(self.values, core, last, last + int(steps.max()))[:, steps - 1]
             subgraphs.append(sub)
             windows.append(add_noise(history, self.noise, rng))
             targets.append(add_noise(ahead, self.noise, rng))
+            if rounds > 1:
+                later.append(self._later(rows[sub.num_core :], time, rounds, rng))
         importance = self.sampler.importance(np.concatenate([sub.core for sub in subgraphs]))
         return collate(
             subgraphs,
@@ -132,7 +144,16 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             self.nodes,
             importance,
             seed=int(rng.integers(2**62)),
+            later=later,
         )
+
+    def _later(
+        self, halo: IntArray, time: int, rounds: int, rng: np.random.Generator
+    ) -> NDArray[np.float32]:
+        """History of the halo at the start of all rounds but the first."""
+        ends = [time + number * self.horizon for number in range(1, rounds)]
+        windows = [read_window(self.values, halo, end - self.window, end) for end in ends]
+        return add_noise(np.stack(windows), self.noise, rng)
 
     def _draw_steps(self, rng: np.random.Generator) -> IntArray:
         """Ascending, distinct steps ahead, one from each stratum of the horizon, each as likely."""

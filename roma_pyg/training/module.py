@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import lightning as L
 import torch
@@ -100,6 +101,9 @@ class RomaModule(L.LightningModule):
         Raises:
             NonFiniteLossError: If the loss is NaN or infinite.
         """
+        if batch.later is not None:
+            roll = cast(Callable[[SubgraphBatch], SubgraphBatch], self.model.push_forward)
+            batch = roll(batch)
         output, terms = self._evaluate(batch)
         if self._writes_logs:
             logs: dict[str, Tensor | float] = {

@@ -226,3 +226,51 @@ def test_importance_comes_with_the_batch():
 def test_impossible_streams(options, message):
     with pytest.raises(ValueError, match=message):
         make_stream(**options)
+
+
+def test_rollouts_start_later_and_bring_the_halo_along():
+    stream = make_stream(rollout=3, steps_ahead=[1, 5, 12])
+    rounds = set()
+    for index in range(60):
+        batch = stream.batch(index)
+        count = 0 if batch.later is None else len(batch.later)
+        rounds.add(count)
+        node = batch.position[:, 0]
+        time = int(batch.window[0, -1] + 1 - 1000 * node[0])
+        assert TIMES[0] <= time
+        assert time + count * HORIZON <= TIMES[-1]
+        last = time + count * HORIZON
+        expected = 1000 * node[: batch.num_core, None] + last + batch.steps - 1
+        assert torch.equal(batch.target, expected)
+        for number in range(count):
+            end = time + (number + 1) * HORIZON
+            window = 1000 * node[batch.num_core :, None] + torch.arange(end - WINDOW, end)
+            assert torch.equal(batch.later[number], window)
+    assert rounds == {0, 1, 2}
+
+
+def test_no_more_rounds_than_there_is_time():
+    stream = make_stream(rollout=9, times=range(50, 63))
+    assert stream.rollout == 2
+    assert {stream.batch(i).later is None for i in range(20)} == {True, False}
+    assert make_stream(rollout=9, times=range(50, 62)).rollout == 1
+
+
+def test_a_stream_without_rollouts_is_what_it_was():
+    plain, rolled = make_stream(), make_stream(rollout=1)
+    assert_equal(plain.batch(4), rolled.batch(4))
+    assert plain.batch(4).later is None
+
+
+def test_rollout_of_two_subgraphs():
+    stream = make_stream(rollout=2, graphs=2)
+    batch = next(b for b in (stream.batch(i) for i in range(20)) if b.later is not None)
+    assert batch.later.shape == (1, len(batch.window) - batch.num_core, WINDOW)
+    node = batch.position[batch.num_core :, 0]
+    start = batch.window[batch.num_core :, 0] - 1000 * node
+    assert torch.equal(batch.later[0, :, 0] - 1000 * node, start + HORIZON)
+
+
+def test_rollout_must_be_positive():
+    with pytest.raises(ValueError, match="'rollout' to be at least 1"):
+        make_stream(rollout=0)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+import torch
 
 from roma_pyg.data.graph import Graph
 from roma_pyg.models.baselines import LinearExtrapolation, Ridge
@@ -80,3 +83,28 @@ def test_errors():
     for stride in (0, 4):
         with pytest.raises(ValueError, match=r"Expected 'stride' in \[1, 3\].*'recorder'"):
             rollout(Recorder(), history, PATH, 5, stride)
+
+
+def test_push_forward_by_hand(tiny):
+    model, batch = tiny.model(), tiny.batch(2, steps=(2, 4))
+    halo = len(batch.window) - batch.num_core
+    generator = torch.Generator().manual_seed(0)
+    later = torch.rand(2, halo, model.data.window, generator=generator)
+    rolled = model.push_forward(replace(batch, later=later))
+
+    count, horizon, window = batch.num_core, model.data.horizon, batch.window
+    for halo_window in later:
+        whole = replace(batch, window=window, steps=torch.arange(1, horizon + 1), target=None)
+        forecast = model(whole).levels[0].prediction.detach().reshape(count, horizon)
+        core = torch.cat([window[:count], forecast], dim=1)[:, -model.data.window :]
+        window = torch.cat([core, halo_window])
+    torch.testing.assert_close(rolled.window, window)
+    assert rolled.later is None
+    assert torch.equal(rolled.steps, batch.steps)
+    assert torch.equal(rolled.target, batch.target)
+    assert not rolled.window.requires_grad
+
+
+def test_push_forward_of_a_direct_batch(tiny):
+    model, batch = tiny.model(), tiny.batch()
+    assert torch.equal(model.push_forward(batch).window, batch.window)
