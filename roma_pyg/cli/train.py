@@ -58,6 +58,9 @@ def _run(argv: Sequence[str] | None) -> int:
     write(
         f"Run written to {run}. Curves and figures: tensorboard --logdir {config.training.output}"
     )
+    if "unexplained" in summary:
+        levels = ", ".join(f"{x:.0%} on level {i}" for i, x in enumerate(summary["unexplained"]))
+        write(f"The effective law leaves of the squared rate of change: {levels}.")
     if arguments.options.evaluate != "none":
         full = arguments.options.evaluate == "full"
         evaluation = evaluate_run(

@@ -39,7 +39,8 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
 
     The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
     is such a run already) gets ``config.yaml`` (the resolved configuration), ``best.ckpt`` and
-    ``last.ckpt``, the TensorBoard events, and ``summary.json`` (steps per second, memory).
+    ``last.ckpt``, the TensorBoard events, and ``summary.json`` (steps per second, memory, and what
+    the effective law leaves unexplained).
 
     Args:
         config: Data, model and training.
@@ -110,9 +111,18 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
                 raise KeyboardInterrupt from None
             raise
     monitor = next(call for call in callbacks if isinstance(call, ResourceMonitor))
-    summary = {"parameters": model.num_parameters, **monitor.summary()}
+    summary: dict[str, object] = {"parameters": model.num_parameters, **monitor.summary()}
+    if law := _unexplained(trainer):
+        summary["unexplained"] = law
     _write(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return folder
+
+
+def _unexplained(trainer: L.Trainer) -> list[float]:
+    """Share of ``|u_t|^2`` that the law left in the last validation, by level; empty without law."""
+    prefix = "val/unexplained/"
+    found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
+    return [round(found[key], 4) for key in sorted(found, key=lambda k: int(k[len(prefix) :]))]
 
 
 def evaluate_run(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -148,7 +149,11 @@ def test_a_law_is_watched(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
 
     config = make_config(tmp_path, steps=3)
     config.model.effective.kind = "burgers"
-    events = EventAccumulator(str(run(config, series) / "tensorboard"))
+    folder = run(config, series)
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert len(summary["unexplained"]) == 3
+    assert all(share > 0 for share in summary["unexplained"])
+    events = EventAccumulator(str(folder / "tensorboard"))
     events.Reload()
     tags = set(events.Tags()["scalars"])
     kinds = ("residual", "residual_gradient")
