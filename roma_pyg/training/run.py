@@ -119,7 +119,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
 
 
 def _unexplained(trainer: L.Trainer) -> list[float]:
-    """Share of ``|u_t|^2`` that the law left in the last validation, by level; empty without law."""
+    """Share of ``|u_t|^2`` that the law left in the last validation, by level, if any."""
     prefix = "val/unexplained/"
     found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
     return [round(found[key], 4) for key in sorted(found, key=lambda k: int(k[len(prefix) :]))]
