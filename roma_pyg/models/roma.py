@@ -380,6 +380,12 @@ class Roma(nn.Module):
             Shape ``(G, sum of n, Q, 3)``; mass times its norm is what :meth:`decode` gives.
         """
         features = torch.cat([level.features for level in levels], dim=1)
+        return self._field(levels, branch, features, steps, order)
+
+    def _field(
+        self, levels: list[Level], branch: Tensor, features: Tensor, steps: Tensor, order: int
+    ) -> Jet:
+        """As :meth:`field`, from the joined features."""
         points = self._points(steps)
         correction = self.operator(Jet.coordinates(points, order), branch, features)
         parts = range(3 if order == 3 else 2)
@@ -397,6 +403,8 @@ class Roma(nn.Module):
 
     def residual(self, levels: list[Level], branch: Tensor, steps: Tensor) -> Residual:
         """Residual of the effective law at all tokens.
+
+        Autocast does not apply here: second derivatives do not bear half precision.
 
         Args:
             levels: Levels of G graphs with n_1, n_2, ... nodes.
@@ -417,9 +425,12 @@ class Roma(nn.Module):
             parts = zip(levels, values.split(sizes, dim=-3), strict=True)
             return torch.cat([level.neighbor_difference(part) for level, part in parts], dim=-3)
 
-        features = torch.cat([level.features for level in levels], dim=1)
-        field = self.field(levels, branch, steps, self.effective.order)
-        return self.effective(self._points(steps), field, branch, features, neighbors)
+        with torch.autocast(branch.device.type, enabled=False):
+            points = self._points(steps)
+            branch = branch.to(points.dtype)
+            features = torch.cat([level.features for level in levels], dim=1).to(points.dtype)
+            field = self._field(levels, branch, features, steps, self.effective.order)
+            return self.effective(points, field, branch, features, neighbors)
 
     def _points(self, steps: Tensor) -> Tensor:
         """Coordinates (t, 0) of steps ahead, in the precision of the parameters."""

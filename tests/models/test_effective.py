@@ -248,6 +248,19 @@ def test_model_with_a_law(tiny, options):
             assert parameter.grad.isfinite().all(), name
 
 
+def test_residual_stays_in_full_precision_under_autocast(tiny):
+    model, batch = model_with_law(tiny).eval(), tiny.batch()
+    levels, _ = model.hierarchy(model.encode(batch))
+    branch = model.attend(levels)
+    full = model.residual(levels, branch, batch.steps)
+    with torch.autocast("cpu", torch.bfloat16):
+        half = model.residual(levels, branch, batch.steps)
+        output = model(batch)
+    assert torch.equal(full.value, half.value)
+    assert torch.equal(full.gradient, half.gradient)
+    assert all(value.isfinite() for value in output.residuals.values())
+
+
 def test_neighbors_of_all_levels(tiny):
     model = model_with_law(tiny, inputs=["field", "neighbors"], derivative="total")
     assert model(tiny.batch(2)).residuals["residual/2"].isfinite()
