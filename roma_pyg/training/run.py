@@ -67,6 +67,8 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         # Scales and base forecast come back with the weights.
         model.load_state_dict(read_checkpoint(checkpoint).weights)
     keep_freed_memory()
+    if options.compile:
+        model.compile_operator()
     module = RomaModule(
         model,
         options,
