@@ -22,6 +22,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -171,11 +172,11 @@ def score_law(law: EffectiveDynamics, name: str, unseen: int = 10**6) -> tuple[R
     return row, field, points
 
 
-def heat(seed: int, steps: int) -> Row:
-    """Emergent law that sees u, its gradient and its Laplacian."""
+def emergent_law(name: str, seed: int, steps: int) -> Row:
+    """Law that sees u, its gradient and its Laplacian; in Burgers' products have to be found."""
     law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
-    fit_law(law, lambda step: Solutions(1000 * seed + step), "heat", steps)
-    row, field, points = score_law(law, "heat")
+    fit_law(law, lambda step: Solutions(1000 * seed + step), name, steps)
+    row, field, points = score_law(law, name)
     with torch.no_grad():
         row["nu"] = laplacian_coefficient(law, field, points)
     return row | {"true nu": NU}
@@ -192,16 +193,6 @@ def burgers(seed: int, steps: int) -> Row:
         row |= {"F": float(strength.mean()), "true F": 1.0}
         row |= {"nu": float(law.viscosity), "true nu": NU}
     return row
-
-
-def burgers_emergent(seed: int, steps: int) -> Row:
-    """Emergent law on Burgers' equation: the products have to be found."""
-    law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
-    fit_law(law, lambda step: Solutions(1000 * seed + step), "burgers", steps)
-    row, field, points = score_law(law, "burgers")
-    with torch.no_grad():
-        row["nu"] = laplacian_coefficient(law, field, points)
-    return row | {"true nu": NU}
 
 
 def one_mode(seed: int, steps: int) -> Row:
@@ -493,9 +484,9 @@ def consensus(seed: int, steps: int) -> Row:
 
 
 SYSTEMS: dict[str, Callable[[int, int], Row]] = {
-    "heat": heat,
+    "heat": partial(emergent_law, "heat"),
     "burgers": burgers,
-    "burgers, emergent": burgers_emergent,
+    "burgers, emergent": partial(emergent_law, "burgers"),
     "ring": ring,
     "grid": grid,
     "consensus": consensus,

@@ -50,6 +50,9 @@ class Roma(nn.Module):
         config: Sizes and kinds of the parts.
         data: Window, horizon, subgraph size and number of positional features that the model is
             made for.
+
+    Raises:
+        ValueError: If an effective law is wanted for a horizon of one step.
     """
 
     mean: Tensor
@@ -94,6 +97,11 @@ class Roma(nn.Module):
         self.operator = make_operator()
         self.effective: EffectiveDynamics | None = None
         if config.effective.kind != "none":
+            if data.horizon < 2:
+                raise ValueError(
+                    "Expected 'data.horizon' of at least 2 for an effective law, whose rate of "
+                    f"change needs two steps ahead (got {data.horizon})."
+                )
             # A Fourier feature of the latent space turns by 2 pi std per unit.
             spread = 2 * math.pi * trunk.fourier_std
             self.effective = EffectiveDynamics(config.effective, make_operator, spread)

@@ -285,6 +285,13 @@ def test_no_law_and_no_target(tiny):
         model.residual(levels, model.attend(levels), batch.steps)
 
 
+def test_a_law_needs_two_steps(tiny):
+    config = replace(tiny.config(), effective=EffectiveConfig(kind="emergent"))
+    with pytest.raises(ValueError, match="horizon' of at least 2"):
+        Roma(config, tiny.data(horizon=1))
+    Roma(config, tiny.data(horizon=2))
+
+
 def test_config_is_checked():
     with pytest.raises(ValueError, match=r"effective\.inputs"):
         EffectiveConfig(inputs=["velocity"])
