@@ -31,7 +31,7 @@ class ResidualWeights(nn.Module):
         >>> balance = ResidualWeights(EffectiveConfig(residual=0.5, residual_gradient=0.0))
         >>> balance.update(data=2.0, terms={"residual": 4.0, "residual_gradient": 1.0})
         >>> balance()
-        {'residual': 0.25, 'residual_gradient': 0.0}
+        {'residual': tensor(0.2500), 'residual_gradient': tensor(0.)}
     """
 
     weight: Tensor
@@ -46,9 +46,9 @@ class ResidualWeights(nn.Module):
         self.register_buffer("weight", start)
         self.register_buffer("measured", torch.zeros((), dtype=torch.bool))
 
-    def forward(self) -> dict[str, float]:
-        """Return the weight of each term."""
-        return dict(zip(TERMS, self.weight.tolist(), strict=True))
+    def forward(self) -> dict[str, Tensor]:
+        """Return the weight of each term; they stay on the device, so that nothing waits."""
+        return dict(zip(TERMS, self.weight.unbind(), strict=True))
 
     def update(self, data: float, terms: Mapping[str, float]) -> None:
         """Take a measurement of gradient norms into account, where weights are balanced.

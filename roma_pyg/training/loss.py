@@ -222,7 +222,7 @@ def penalty_loss(penalties: Mapping[str, Tensor], config: PoolConfig) -> Tensor:
 
 
 def residual_loss(
-    output: RomaOutput, weights: Mapping[str, float]
+    output: RomaOutput, weights: Mapping[str, Tensor | float]
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Weighted residual of the effective law, a mean over the tokens of all levels.
 
