@@ -48,7 +48,7 @@ class ResidualWeights(nn.Module):
 
     def forward(self) -> dict[str, Tensor]:
         """Return the weight of each term; they stay on the device, so that nothing waits."""
-        return dict(zip(TERMS, self.weight.unbind(), strict=True))
+        return dict(zip(TERMS, self.weight.clone().unbind(), strict=True))
 
     def update(self, data: float, terms: Mapping[str, float]) -> None:
         """Take a measurement of gradient norms into account, where weights are balanced.
