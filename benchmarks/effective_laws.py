@@ -48,6 +48,7 @@ from roma_pyg.data.windows import WindowStream
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.nn.trunk import DeepONet, FourierFeatures
 from roma_pyg.physics import Jet
+from roma_pyg.physics.residuals import burgers as advection
 from roma_pyg.training.run import train
 
 NU, MODES, TOKENS = 0.1, 4, 8
@@ -147,11 +148,20 @@ def fit_law(
         schedule.step()
 
 
-def laplacian_coefficient(law: EffectiveDynamics, field: Jet, points: Tensor) -> float:
-    """Coefficient of lap u in a least squares fit of F by lap u and u."""
+@torch.no_grad()
+def coefficients(law: EffectiveDynamics, name: str, field: Jet, points: Tensor) -> Row:
+    """Coefficients of lap u and, in Burgers' equation, of -(u . grad) u in F, by least squares."""
     source = field.time - evaluate(law, field, points).value
-    design = torch.stack([field.laplacian.flatten(), field.value.flatten()], dim=1)
-    return float(torch.linalg.lstsq(design, source.flatten()[:, None]).solution[0, 0])
+    columns = [field.laplacian.flatten(), field.value.flatten()]
+    if name == "burgers":
+        # Without its rate of change, what is left of the residual is the advection.
+        keep = torch.tensor([0.0, 1, 1, 1, 0]).view(-1, 1, 1, 1, 1)
+        still = Jet(field.value, field.derivatives * keep, 4, 2)
+        columns.append(-advection(still, 1.0, 0.0).flatten())
+    design = torch.stack(columns, dim=1)
+    found = torch.linalg.lstsq(design, source.flatten()[:, None]).solution.flatten().tolist()
+    row = {"nu": found[0], "true nu": NU, "own": found[1], "true own": 0.0}
+    return row | ({"F": found[2], "true F": 1.0} if name == "burgers" else {})
 
 
 @torch.no_grad()
@@ -177,9 +187,7 @@ def emergent_law(name: str, seed: int, steps: int) -> Row:
     law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
     fit_law(law, lambda step: Solutions(1000 * seed + step), name, steps)
     row, field, points = score_law(law, name)
-    with torch.no_grad():
-        row["nu"] = laplacian_coefficient(law, field, points)
-    return row | {"true nu": NU}
+    return row | coefficients(law, name, field, points)
 
 
 def burgers(seed: int, steps: int) -> Row:
@@ -207,9 +215,7 @@ def one_mode(seed: int, steps: int) -> Row:
     law = make_law("emergent", ["field", "gradient", "laplacian"], seed)
     fit_law(law, solution, "heat", steps)
     row, field, points = score_law(law, "heat")
-    with torch.no_grad():
-        row["nu"] = laplacian_coefficient(law, field, points)
-    return row | {"true nu": NU}
+    return row | coefficients(law, "heat", field, points)
 
 
 def memory(seed: int, steps: int) -> Row:
