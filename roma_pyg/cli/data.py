@@ -90,9 +90,10 @@ def _features(argv: list[str]) -> int:
     features = compute_positional(graph, config.positional, Path(config.root) / ".cache")
     seconds = time.perf_counter() - start
     nodes, channels = features.values.shape
+    residual = f"; largest residual of the eigenmaps {features.residual:.1e}"
     write(
-        f"{channels} features of {nodes:,} nodes in {seconds:.1f} s; "
-        f"largest residual of the eigenmaps {features.residual:.1e}."
+        f"{channels} features of {nodes:,} nodes in {seconds:.1f} s"
+        f"{residual if config.positional.eigenmaps else ''}."
     )
     return 0
 
