@@ -43,6 +43,7 @@ def emergent(field: Jet, source: Tensor | Jet) -> Tensor | Jet:
     Example:
         The heat equation holds for exp(-t) sin(x):
 
+        >>> import torch
         >>> points = torch.rand(5, 2, dtype=torch.float64)
         >>> t, x = (Jet.coordinates(points)[..., i : i + 1] for i in range(2))
         >>> field = torch.exp(-t) * torch.sin(x)
@@ -73,6 +74,7 @@ def burgers(
     Example:
         A wave that steepens, u = x / (1 + t), has no residual at F = 1:
 
+        >>> import torch
         >>> points = torch.rand(5, 2, dtype=torch.float64)
         >>> t, x = (Jet.coordinates(points)[..., i : i + 1] for i in range(2))
         >>> burgers(x / (1 + t), 1.0, 0.1).abs().max().item() < 1e-12
