@@ -27,13 +27,15 @@ class Compiled:
         """Nothing is compiled yet."""
         self.function = function
         self.works = True
-        self._compiled = torch.compile(function)
+        self._compiled: Callable[..., Any] | None = None
 
     def __call__(self, *arguments: Any) -> Any:  # noqa: ANN401
         """Call the function."""
         if not self.works:
             return self.function(*arguments)
         try:
+            if self._compiled is None:
+                self._compiled = torch.compile(self.function)
             return self._compiled(*arguments)
         except Exception as error:
             result = self.function(*arguments)  # what fails here too is not the compiler's fault
