@@ -16,7 +16,7 @@ from roma_pyg.data.load import load_series
 from roma_pyg.data.positional import node_features
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.series import GraphSeries
-from roma_pyg.data.split import Split, make_split
+from roma_pyg.data.split import Split, make_split, split_times
 from roma_pyg.data.windows import WindowStream, seed_worker
 
 REPORTED_STEPS = (1, 4, 16, 64)
@@ -68,6 +68,9 @@ class GraphSeriesData(L.LightningDataModule):
         super().__init__()
         self.options = data
         self.training = training
+        if series is None and data.system != "files":
+            # Before hours are spent on generating what would be too short.
+            split_times(data.steps, data.split, data.window, data.horizon)
         self.series = load_series(data, progress=progress) if series is None else series
         graph = self.series.graph
         self.split: Split = make_split(

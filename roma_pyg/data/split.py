@@ -85,7 +85,7 @@ def make_split(
             raise ValueError(f"Expected '{name}' to be at least {least} (got {value}).")
     return Split(
         nodes=_split_nodes(graph, config, seed),
-        times=_split_times(num_steps, config, window, horizon),
+        times=split_times(num_steps, config, window, horizon),
     )
 
 
@@ -136,9 +136,22 @@ def communities(graph: Graph, seed: int = 0) -> IntArray:
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)
 
 
-def _split_times(
-    num_steps: int, config: SplitConfig, window: int, horizon: int
-) -> dict[str, range]:
+def split_times(num_steps: int, config: SplitConfig, window: int, horizon: int) -> dict[str, range]:
+    """Forecast times of each part, as in `Split.times`; needs no series.
+
+    Args:
+        num_steps: Number of samples T.
+        config: Fractions of the samples that are held out.
+        window: History length K, in samples.
+        horizon: Forecast length, in samples.
+
+    Raises:
+        ValueError: If a part is left without times.
+
+    Example:
+        >>> split_times(100, SplitConfig(test_time=0.2, val_time=0.2), window=4, horizon=2)["train"]
+        range(4, 47)
+    """
     if config.test_time + config.val_time >= 1:
         raise ValueError(
             "Expected split.test_time + split.val_time below 1 "

@@ -205,3 +205,13 @@ def test_a_series_too_short_or_a_graph_too_small(options):
     few = GraphSeries(series.graph.induced(np.arange(4)), series.values[:4])
     with pytest.raises(ValueError, match="Expected enough nodes for every part of the split"):
         GraphSeriesData(options, TRAINING, few)
+
+
+def test_too_few_samples_are_told_before_they_are_generated(tmp_path, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError("generated")
+
+    monkeypatch.setattr("roma_pyg.data.datamodule.load_series", never)
+    config = DataConfig(root=str(tmp_path), steps=300, window=16, horizon=16)
+    with pytest.raises(ValueError, match="at least 320 samples"):
+        GraphSeriesData(config, TrainingConfig(), progress=False)
