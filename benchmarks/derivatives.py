@@ -17,21 +17,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
-from functools import partial
 
 import torch
-from published_size import Step, make_batch, make_model
+from published_size import Step, make_batch, make_model, peak_gb
 from torch import Tensor, nn
 from torch.func import jacfwd, jvp, vmap
 
-from roma_pyg.models.effective import Residual
-from roma_pyg.models.level import Level
-from roma_pyg.models.roma import Roma
 from roma_pyg.physics import Jet
 
 METHODS = ("ours", "nested", "lean", "reverse", "none")
@@ -147,36 +141,32 @@ def reverse_law(
     return Jet(u, torch.stack(slopes, dim=-1).movedim(-2, 0), 4, 1)
 
 
-def other_residual(
-    model: Roma,
-    field_of: Callable[..., Jet],
-    law_of: Callable[..., Jet],
-    levels: list[Level],
-    branch: Tensor,
-    steps: Tensor,
-) -> Residual:
-    """What ``Roma.residual`` gives, with derivatives by other means."""
-    assert model.effective is not None
-    features = torch.cat([level.features for level in levels], dim=1)
-    points = model._points(steps)
-    correction = field_of(model.operator, points, branch, features)
-    base = [
-        torch.cat(
-            [model.base(level.lags, steps, level.mass, k) / level.mass for level in levels], dim=1
-        ).unsqueeze(-1)
-        for k in (0, 1)
-    ]
-    scale = [model.base.scale_at(steps, k).unsqueeze(-1) for k in (0, 1)]
-    field = Jet.of_time(base, 4) * model.direction + Jet.of_time(scale, 4) * correction
-    law = model.effective
-    parts = law._inputs(field, None)
-    law._track([*parts, field.time])
-    root = law.scale.sqrt()
-    inputs = torch.cat([part / size for part, size in zip(parts, root[:-1], strict=True)], dim=-1)
-    source = (law_of(law.operator, points, branch, features, inputs) + law.linear(inputs)) * root[
-        -1
-    ]
-    return Residual(field.time - source.value, -source.gradient, field.time)
+class Other(nn.Module):
+    """An operator network whose derivatives are taken by other means, where jets are asked for.
+
+    Args:
+        operator: The network; its layer normalisations are replaced.
+        field_of: Value, gradient and Laplacian.
+        law_of: Value and gradient of a law that sees a field.
+    """
+
+    def __init__(
+        self, operator: nn.Module, field_of: Callable[..., Jet], law_of: Callable[..., Jet]
+    ) -> None:
+        """Take the place of a network."""
+        super().__init__()
+        use_plain_norms(operator)
+        self.operator, self.field_of, self.law_of = operator, field_of, law_of
+
+    def forward(
+        self, coordinates: Tensor | Jet, branch: Tensor, token: Tensor, field: Tensor | None = None
+    ) -> Tensor | Jet:
+        """Evaluate as the network does."""
+        if not isinstance(coordinates, Jet):
+            return self.operator(coordinates, branch, token)
+        if field is None:
+            return self.field_of(self.operator, coordinates.value, branch, token)
+        return self.law_of(self.operator, coordinates.value, branch, token, field)
 
 
 OTHERS = {
@@ -192,23 +182,15 @@ def measure(method: str, kind: str, times: int, steps_ahead: int, repeats: int) 
     batch = make_batch(steps_ahead)
     if method in OTHERS:
         assert model.effective is not None
-        use_plain_norms(model.operator)
-        use_plain_norms(model.effective.operator)
-        model.residual = partial(other_residual, model, *OTHERS[method])  # type: ignore[method-assign]
+        model.operator = Other(model.operator, *OTHERS[method])  # type: ignore[assignment]
+        model.effective.operator = Other(model.effective.operator, *OTHERS[method])  # type: ignore[assignment]
     step = Step(model)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    losses, seconds = [], []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        losses.append(step(batch))
-        seconds.append(time.perf_counter() - start)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    unit = 1 if sys.platform == "darwin" else 1024
+    before = peak_gb()
+    losses, seconds = step.repeat(batch, repeats)
     return {
         "seconds": min(seconds[1:]),
-        "first": seconds[0],
-        "peak_gb": after * unit / 1e9,
-        "step_gb": (after - before) * unit / 1e9,
+        "peak_gb": peak_gb(),
+        "step_gb": peak_gb() - before,
         "loss": losses[0],
         "parameters": model.num_parameters,
         "edges": int((batch.edge_index[0] < batch.num_core).sum()),

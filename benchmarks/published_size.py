@@ -8,6 +8,10 @@ law (its second operator has the size of the first).
 
 from __future__ import annotations
 
+import resource
+import sys
+import time
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -117,3 +121,19 @@ class Step:
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
         return loss.item()
+
+    def repeat(self, batch: SubgraphBatch, repeats: int) -> tuple[list[float], list[float]]:
+        """Run a first step and ``repeats`` more; returns the loss and the seconds of each."""
+        losses, seconds = [], []
+        for _ in range(repeats + 1):
+            start = time.perf_counter()
+            losses.append(self(batch))
+            seconds.append(time.perf_counter() - start)
+        return losses, seconds
+
+
+def peak_gb() -> float:
+    """Largest resident memory of this process so far."""
+    # ru_maxrss counts kilobytes, on macOS bytes.
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9

@@ -16,15 +16,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import psutil
 import torch
-from published_size import Step, make_batch, make_model
+from published_size import Step, make_batch, make_model, peak_gb
 
 from roma_pyg.cli.parser import parse_arguments
 from roma_pyg.models.roma import Roma
@@ -61,18 +59,13 @@ def measure(size: str, repeats: int) -> dict:
     model, times, optimizer = make(size)
     batch = make_batch(times)
     step = Step(model, optimizer)
-    seconds = []
-    for _ in range(repeats + 1):
-        start = time.perf_counter()
-        step(batch)
-        seconds.append(time.perf_counter() - start)
-    unit = 1 if sys.platform == "darwin" else 1024
+    _, seconds = step.repeat(batch, repeats)
     return {
         "parameters": model.num_parameters,
         "optimizer": optimizer,
         "first": seconds[0],
         "seconds": min(seconds[1:]),
-        "peak_gb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9,
+        "peak_gb": peak_gb(),
     }
 
 

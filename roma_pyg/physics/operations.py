@@ -177,11 +177,15 @@ def _trailing(dim: int | Sequence[int], ndim: int) -> tuple[int, ...]:
     return tuple(d if d < 0 else d - ndim for d in dims)
 
 
+def _expanded(jet: Jet) -> Jet:
+    """Give shared derivatives the shape of the value, before dimensions are merged or summed."""
+    return Jet(jet.value, jet.full(jet.derivatives), jet.dim, jet.order)
+
+
 @handles("sum")
 def _sum(jet: Jet, dim: int | Sequence[int], keepdim: bool = False) -> Jet:
     dims = _trailing(dim, jet.ndim)
-    full = Jet(jet.value, jet.full(jet.derivatives), jet.dim, jet.order)
-    return full.map(lambda x: x.sum(dims, keepdim=keepdim))
+    return _expanded(jet).map(lambda x: x.sum(dims, keepdim=keepdim))
 
 
 @handles("mean")
@@ -199,15 +203,13 @@ def _unsqueeze(jet: Jet, dim: int) -> Jet:
 @handles("flatten")
 def _flatten(jet: Jet, start_dim: int, end_dim: int = -1) -> Jet:
     start, end = _trailing((start_dim, end_dim), jet.ndim)
-    full = Jet(jet.value, jet.full(jet.derivatives), jet.dim, jet.order)
-    return full.map(lambda x: x.flatten(start, end))
+    return _expanded(jet).map(lambda x: x.flatten(start, end))
 
 
 @handles("squeeze")
 def _squeeze(jet: Jet, dim: int) -> Jet:
     (axis,) = _trailing(dim, jet.ndim)
-    full = Jet(jet.value, jet.full(jet.derivatives), jet.dim, jet.order)
-    return full.map(lambda x: x.squeeze(axis))
+    return _expanded(jet).map(lambda x: x.squeeze(axis))
 
 
 @handles("vector_norm", "linalg_vector_norm")

@@ -12,8 +12,8 @@ def keep_freed_memory(block: int = 256 << 20, reserve: int = 1 << 30) -> bool:
     """Make malloc keep the memory of freed tensors for the next ones.
 
     On the CPU every intermediate of a step is a new block of malloc. That of glibc returns large
-    ones to the system at once and gets them back page by page, each of them cleared: a tenth to a
-    sixth of a training step (``benchmarks/step.py``). The peak of memory stays the same.
+    ones to the system at once and gets them back page by page, each of them cleared, which took a
+    tenth to a sixth of a training step. The peak of memory stays the same.
 
     Args:
         block: Blocks up to that many bytes are kept; larger ones are returned as before.
