@@ -317,6 +317,8 @@ class PoolConfig:
 
     Args:
         sizes: Supernodes of every coarse level, from fine to coarse; empty for no pooling.
+        select: Which nodes make up a supernode: ``learned``, or ``louvain``, the fixed communities
+            of each subgraph (an ablation).
         width: Channels of the assignment layers.
         entropy: Weight of the assignment entropy.
         edge_entropy: Weight of the entropy of the coarse adjacency.
@@ -327,6 +329,7 @@ class PoolConfig:
     """
 
     sizes: list[int] = field(default_factory=lambda: [64, 16])
+    select: Literal["learned", "louvain"] = "learned"
     width: int = 64
     entropy: float = 1e-3
     edge_entropy: float = 1e-3
@@ -473,9 +476,15 @@ class EffectiveConfig:
 
 @dataclass
 class ModelConfig:
-    """ROMA.
+    """ROMA, or another model with the same base forecast, operator network and training.
 
     Args:
+        kind: How the tokens of the operator network are made. ``roma``: graph encoder,
+            renormalization and multiscale attention. The others see one level only, have
+            ``operator.width`` channels and ``operator.layers`` layers: ``tokenwise`` (a network per
+            node, the plain DeepONet or NOMAD), ``message_passing`` (the graph encoder before it),
+            ``recurrent`` (a GRU per node), ``mesh`` (MeshGraphNet-like), ``gps`` (GraphGPS-like) or
+            ``slices`` (Transolver-like).
         features: Channels of the embedded positional features.
         encoder: Options of the fine graph encoder.
         pool: Options of the renormalization.
@@ -487,6 +496,9 @@ class ModelConfig:
             ``none`` nothing (as published).
     """
 
+    kind: Literal["roma", "tokenwise", "message_passing", "recurrent", "mesh", "gps", "slices"] = (
+        "roma"
+    )
     features: int = 64
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)

@@ -47,7 +47,9 @@ def evaluate(
     nodes_limit: int | None = None,
     *,
     modes: Sequence[Mode] = ("direct", "rollout"),
+    views: Sequence[str] = tuple(VIEWS),
     simulator: Simulator | None = None,
+    ceiling: bool = True,
     progress: bool = False,
 ) -> Evaluation:
     """Compare forecasts with the clean truth in three views: new nodes, new time, and both.
@@ -74,8 +76,10 @@ def evaluate(
             horizon (at least 1) if None.
         nodes_limit: Score at most so many nodes per view, drawn at random; all if None.
         modes: Direct forecasts, rollouts or both.
+        views: What is held out, some of ``VIEWS``.
         simulator: The ceiling, called with ``(series, time, samples)``; if None, that of
             the system for a generated series, and none for others.
+        ceiling: Whether to add the ceiling.
         progress: Show a progress bar.
 
     Raises:
@@ -85,18 +89,22 @@ def evaluate(
     plan = _plan(forecasters, horizons, noises, modes, rollout_stride)
     length = max(plan.horizons)
     board = _Scoreboard(plan)
-    simulator = simulator or _simulator_of(series)
+    simulator = (simulator or _simulator_of(series)) if ceiling else None
+    unknown = [view for view in views if view not in VIEWS]
+    if unknown or not views:
+        raise ValueError(f"Expected 'views' among {', '.join(VIEWS)} (got {tuple(views)}).")
+    wanted_views = {view: VIEWS[view] for view in VIEWS if view in views}
     chosen_times: dict[str, list[int]] = {}
-    for time_part in dict.fromkeys(part for _, part in VIEWS.values()):
+    for time_part in dict.fromkeys(part for _, part in wanted_views.values()):
         times = _choose_times(split.times[time_part], series.num_steps - length, times_per_view)
         chosen_times[time_part] = times
-        views = {
+        nodes_of = {
             view: _choose_nodes(split.nodes[nodes], nodes_limit, seed)
-            for view, (nodes, part) in VIEWS.items()
+            for view, (nodes, part) in wanted_views.items()
             if part == time_part
         }
-        wanted = np.unique(np.concatenate(list(views.values())))
-        rows = {view: np.searchsorted(wanted, nodes) for view, nodes in views.items()}
+        wanted = np.unique(np.concatenate(list(nodes_of.values())))
+        rows = {view: np.searchsorted(wanted, nodes) for view, nodes in nodes_of.items()}
         for time in tqdm(
             times, desc=f"{time_part} times", unit="time", disable=None if progress else True
         ):

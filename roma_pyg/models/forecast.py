@@ -17,6 +17,7 @@ from roma_pyg.data.history import History
 from roma_pyg.data.positional import node_features
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy
 from roma_pyg.models.roma import Roma
 
@@ -35,22 +36,23 @@ class RomaForecaster:
         position: Positional features in [0, 1], shape ``(N, P)``, may be a memory map.
         seed: Seed of the cover.
         batch_size: Subgraphs per forward pass, at least 1.
+        name: Name in tables; that of the model if None.
 
     Raises:
         ValueError: If the positional features do not fit graph and model, or ``batch_size`` is
             not positive.
     """
 
-    name = "ROMA"
     group: Literal["model"] = "model"
 
     def __init__(
         self,
-        model: Roma,
+        model: GraphOperator,
         graph: Graph,
         position: FloatArray,
         seed: int = 0,
         batch_size: int = 4,
+        name: str | None = None,
     ) -> None:
         """Bind the model to a graph."""
         data = model.data
@@ -61,6 +63,7 @@ class RomaForecaster:
             )
         if batch_size < 1:
             raise ValueError(f"Expected 'batch_size' to be at least 1 (got {batch_size}).")
+        self.name = model.title if name is None else name
         self.model = model
         self.graph = graph
         self.position: FloatArray = np.asanyarray(position, dtype=np.float32)
@@ -78,7 +81,7 @@ class RomaForecaster:
 
     @classmethod
     def for_series(
-        cls, model: Roma, series: GraphSeries, cache: Path | None = None
+        cls, model: GraphOperator, series: GraphSeries, cache: Path | None = None
     ) -> RomaForecaster:
         """Make a forecaster for a series; computes its positional features.
 
@@ -167,6 +170,8 @@ class RomaForecaster:
             ValueError: If the model has no coarse level or the history has the wrong shape.
             FileExistsError: If the output exists.
         """
+        if not isinstance(self.model, Roma):
+            raise ValueError(f"Expected a model with coarse levels (got {self.model.title}).")
         everyone = np.arange(self.graph.num_nodes)
         batches = self.batches(history, everyone, [1])
         return global_hierarchy(self.model, self.graph, batches, output)

@@ -126,6 +126,11 @@ def global_hierarchy(
     stages = cast("list[Renormalization]", list(model.renormalizations))
     if not stages:
         raise ValueError("Expected a model with coarse levels (model.pool.sizes is empty).")
+    if model.config.pool.select != "learned":
+        raise ValueError(
+            "Expected learned supernodes, which mean the same in every subgraph (got "
+            f"model.pool.select = {model.config.pool.select!r})."
+        )
     supernodes = stages[0].select.num_supernodes
     if output is None:
         squares = np.empty((graph.num_nodes, supernodes), dtype=np.float32)

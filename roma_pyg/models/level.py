@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from roma_pyg.config import EncoderConfig, PoolConfig
 from roma_pyg.nn.hyperbolic import HyperbolicConv
 from roma_pyg.nn.pool import (
+    CommunitySelect,
     Select,
     assign,
     assignment_entropy,
@@ -113,8 +114,10 @@ class Renormalization(nn.Module):
         self.embed = HyperbolicConv(
             encoder.width, encoder.width, encoder.curvature, encoder.geometry
         )
-        self.select = Select(
-            encoder.width, supernodes, encoder.curvature, encoder.geometry, config.width
+        self.select: Select | CommunitySelect = (
+            Select(encoder.width, supernodes, encoder.curvature, encoder.geometry, config.width)
+            if config.select == "learned"
+            else CommunitySelect(supernodes)
         )
         self.norm = nn.LayerNorm(encoder.width)
 

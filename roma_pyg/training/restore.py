@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from roma_pyg.config import RunConfig
-from roma_pyg.models.roma import Roma
+from roma_pyg.models.graph_operator import GraphOperator
+from roma_pyg.models.make import make_model
 
 PREFIX = "model."
 T = TypeVar("T")
@@ -79,7 +80,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     return Checkpoint(config, weights, int(content["global_step"]))
 
 
-def load(path: Path | str) -> Roma:
+def load(path: Path | str) -> GraphOperator:
     """Load a trained model, ready to forecast.
 
     Args:
@@ -95,7 +96,7 @@ def load(path: Path | str) -> Roma:
     return load_model(Path(path))[0]
 
 
-def load_model(path: Path) -> tuple[Roma, RunConfig]:
+def load_model(path: Path) -> tuple[GraphOperator, RunConfig]:
     """Load the model of a run folder or checkpoint file, and the configuration of its run.
 
     Args:
@@ -107,7 +108,7 @@ def load_model(path: Path) -> tuple[Roma, RunConfig]:
     """
     path = path / "best.ckpt" if path.is_dir() else path
     checkpoint = read_checkpoint(path)
-    model = Roma(checkpoint.config.model, checkpoint.config.data)
+    model = make_model(checkpoint.config.model, checkpoint.config.data)
     try:
         model.load_state_dict(checkpoint.weights)
     except RuntimeError as error:

@@ -21,7 +21,7 @@ from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
-from roma_pyg.models.roma import Roma
+from roma_pyg.models.make import make_model
 from roma_pyg.training.callbacks import make_callbacks
 from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.module import RomaModule
@@ -60,7 +60,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
     # A small graph is one subgraph: the model is made for the size that is really there.
     config = replace(config, data=replace(config.data, nodes_per_graph=data.nodes_per_graph))
-    model = Roma(config.model, config.data)
+    model = make_model(config.model, config.data)
     if checkpoint is None:
         model.fit_statistics(data.statistics())
     else:

@@ -1,0 +1,56 @@
+"""Models of equal size: the width that gives a model a wanted number of parameters."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+
+from roma_pyg.config import DataConfig, ModelConfig
+from roma_pyg.models.make import make_model
+
+TOLERANCE = 0.05
+
+
+def count_parameters(model: ModelConfig, data: DataConfig) -> int:
+    """Trained numbers of a model, without making it."""
+    with torch.device("meta"):
+        return make_model(model, data).num_parameters
+
+
+def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> ModelConfig:
+    """Choose ``operator.width`` such that the model has about ``target`` parameters.
+
+    Args:
+        model: Kind and sizes; its width does not matter.
+        data: Window, horizon, subgraph size and number of positional features.
+        target: Wanted number of parameters.
+
+    Returns:
+        The model, with a multiple of ``operator.heads`` as width.
+
+    Raises:
+        ValueError: If no width comes within 5 % of the target.
+    """
+
+    def with_width(units: int) -> ModelConfig:
+        width = units * model.operator.heads
+        return replace(model, operator=replace(model.operator, width=width))
+
+    low, high = 1, 2
+    while count_parameters(with_width(high), data) < target:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if count_parameters(with_width(middle), data) < target:
+            low = middle
+        else:
+            high = middle
+    counts = {units: count_parameters(with_width(units), data) for units in (low, high)}
+    best = min(counts, key=lambda units: abs(counts[units] - target))
+    if abs(counts[best] / target - 1) > TOLERANCE:
+        raise ValueError(
+            f"Expected a width with which '{model.kind}' has {target:,} parameters within "
+            f"{TOLERANCE:.0%} (got {counts[best]:,} at best): change its layers, heads or trunk."
+        )
+    return with_width(best)
