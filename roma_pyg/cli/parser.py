@@ -95,7 +95,7 @@ def load_config(
     assignments: dict[str, str] = {}
     for path in files:
         assignments |= _read_yaml(Path(path))
-    assignments |= dict(_flatten(overrides or {}, ""))
+    assignments |= flatten(overrides or {})
     parser = _make_parser("roma_pyg", None, None)
     config, _ = _finish(parser, assignments, [])
     return config
@@ -271,9 +271,21 @@ def _read_yaml(path: Path) -> dict[str, str]:
     try:
         if content is not None and not isinstance(content, Mapping):
             raise ValueError(f"Expected sections 'data', 'model', 'training' (got {content!r}).")
-        return dict(_flatten(content or {}, ""))
+        return flatten(content or {})
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from None
+
+
+def flatten(content: Mapping[str, Any]) -> dict[str, str]:
+    """Turn nested options, or options by dotted name, into assignments of dotted names.
+
+    Raises:
+        ValueError: If a key is unknown; the nearest one is named.
+
+    >>> flatten({"data": {"window": 32}, "model.base": "none"})
+    {'data.window': '32', 'model.base': 'none'}
+    """
+    return dict(_flatten(content, ""))
 
 
 def _flatten(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

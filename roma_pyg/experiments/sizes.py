@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
 
 import torch
 
@@ -10,6 +12,7 @@ from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.models.make import make_model
 
 TOLERANCE = 0.05
+_widths: dict[str, int] = {}
 
 
 def count_parameters(model: ModelConfig, data: DataConfig) -> int:
@@ -37,6 +40,17 @@ def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> Model
         width = units * model.operator.heads
         return replace(model, operator=replace(model.operator, width=width))
 
+    # Making models, even without memory, takes a second; the same one is asked for in every run.
+    key = json.dumps(
+        [asdict(with_width(1)), data.window, data.horizon, data.nodes_per_graph, target]
+    )
+    if key not in _widths:
+        _widths[key] = _search(with_width, data, target)
+    return with_width(_widths[key])
+
+
+def _search(with_width: Callable[[int], ModelConfig], data: DataConfig, target: int) -> int:
+    """Number of channels per head that comes closest."""
     low, high = 1, 2
     while count_parameters(with_width(high), data) < target:
         low, high = high, 2 * high
@@ -50,7 +64,8 @@ def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> Model
     best = min(counts, key=lambda units: abs(counts[units] - target))
     if abs(counts[best] / target - 1) > TOLERANCE:
         raise ValueError(
-            f"Expected a width with which '{model.kind}' has {target:,} parameters within "
-            f"{TOLERANCE:.0%} (got {counts[best]:,} at best): change its layers, heads or trunk."
+            f"Expected a width with which '{with_width(best).kind}' has {target:,} parameters "
+            f"within {TOLERANCE:.0%} (got {counts[best]:,} at best): change its layers, heads or "
+            "trunk."
         )
-    return with_width(best)
+    return best

@@ -1,0 +1,1 @@
+"""Experiments: many runs from one YAML file, and what can be read from them."""

@@ -1,0 +1,104 @@
+"""Records of finished runs: one JSON file each, all that a report needs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from roma_pyg.__about__ import __version__
+
+# Options that do not change what a run computes.
+_WHERE = {
+    ("data", "root"),
+    ("training", "output"),
+    ("training", "name"),
+    ("training", "workers"),
+    ("training", "resume"),
+}
+
+
+def write_record(path: Path, record: dict[str, Any]) -> None:
+    """Write a record under a temporary name, then rename it; numbers that are not finite: null."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    text = json.dumps(_finite(record), separators=(",", ":"), allow_nan=False)
+    temporary.write_text(text + "\n", encoding="utf-8")
+    temporary.replace(path)
+
+
+def read_record(path: Path) -> dict[str, Any] | None:
+    """Read a record; None if there is none, or if it is damaged."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "config" in content else None
+
+
+def same_options(first: dict[str, Any], second: dict[str, Any]) -> bool:
+    """Whether two resolved configurations mean the same computation.
+
+    >>> same_options({"training": {"name": "a", "seed": 1}}, {"training": {"name": "b", "seed": 1}})
+    True
+    """
+
+    def relevant(config: dict[str, Any]) -> dict[str, Any]:
+        return {
+            section: {k: v for k, v in values.items() if (section, k) not in _WHERE}
+            for section, values in config.items()
+        }
+
+    return bool(relevant(first) == relevant(second))
+
+
+def circumstances() -> dict[str, Any]:
+    """What a number depends on besides the configuration: code, versions and machine."""
+    return {
+        "commit": _commit(),
+        "version": __version__,
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "date": datetime.now(timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+    }
+
+
+def _commit() -> str | None:
+    """Commit of the source, with ``+`` if it was changed since; None outside a repository."""
+    folder = Path(__file__).parent
+    try:
+        words = ["git", "-C", str(folder), "describe", "--always", "--dirty=+", "--exclude=*"]
+        done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor()
+
+
+def _finite(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and (value != value or value in (float("inf"), float("-inf"))):
+        return None
+    return value

@@ -1,0 +1,281 @@
+"""Trains the members of an experiment, each in a process of its own, and only once."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from roma_pyg.analysis.scores import MAIN_VIEW
+from roma_pyg.experiments.records import read_record, same_options
+from roma_pyg.experiments.spec import SIMPLE, Experiment, Run
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an experiment keeps its files.
+
+    Attributes:
+        root: Folder of all experiments.
+        experiment: The experiment.
+    """
+
+    root: Path
+    experiment: Experiment
+
+    @property
+    def folder(self) -> Path:
+        """Folder of this experiment and profile."""
+        return self.root / self.experiment.name / self.experiment.profile
+
+    def record(self, run: Run) -> Path:
+        """File of the record of a run."""
+        return self.folder / "records" / f"{run.slug}.json"
+
+    def log(self, run: Run) -> Path:
+        """File with what a run printed."""
+        return self.folder / "logs" / f"{run.slug}.log"
+
+    def located(self, run: Run) -> Run:
+        """The run with its folder in the configuration."""
+        options = replace(
+            run.config.training,
+            output=str(self.folder / "runs"),
+            name=run.slug,
+            figures=False,
+        )
+        return replace(run, config=replace(run.config, training=options))
+
+    def finished(self, run: Run) -> dict[str, Any] | None:
+        """The record of a run, if there is one with the same options."""
+        record = read_record(self.record(run))
+        if record is None:
+            return None
+        wanted = self.located(run).config.to_dict()
+        # A small graph is one subgraph: the size that was there is written to the record.
+        return record if same_options(record["config"], wanted) else None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """A part of the runs of an experiment.
+
+    Attributes:
+        members: Names of members; None for all.
+        conditions: Names of conditions; None for all.
+        seeds: Seeds; None for all.
+    """
+
+    members: Sequence[str] | None = None
+    conditions: Sequence[str] | None = None
+    seeds: Sequence[int] | None = None
+
+    def check(self, experiment: Experiment) -> None:
+        """Raise a ValueError if something is selected that the experiment does not have."""
+        known: dict[str, list[Any]] = {
+            "members": [*experiment.members, SIMPLE],
+            "conditions": list(experiment.conditions),
+            "seeds": experiment.seeds,
+        }
+        for kind, choices in known.items():
+            unknown = [item for item in getattr(self, kind) or () if item not in choices]
+            if unknown:
+                raise ValueError(
+                    f"Expected {kind} among {', '.join(map(str, choices))} (got {unknown})."
+                )
+
+    def of(self, runs: list[Run]) -> list[Run]:
+        """Runs that are selected; trials are not selected by seed."""
+        return [
+            run
+            for run in runs
+            if (self.members is None or run.member in self.members)
+            and (self.conditions is None or run.condition in self.conditions or run.trial)
+            and (self.seeds is None or run.seed in self.seeds or run.trial)
+        ]
+
+
+class ExperimentError(ValueError):
+    """Some runs of an experiment failed."""
+
+
+def run_experiment(
+    experiment: Experiment,
+    root: Path,
+    *,
+    jobs: int = 1,
+    threads: int | None = None,
+    selection: Selection | None = None,
+    report: Callable[[str], None] = lambda line: None,
+) -> None:
+    """Search, then train and score all runs that are not finished.
+
+    Args:
+        experiment: What is run.
+        root: Folder of all experiments; records go to ``root/NAME/PROFILE/records``.
+        jobs: Runs at the same time.
+        threads: Threads of each run; the cores divided by the jobs if None.
+        selection: Part of the runs; all if None.
+        report: Called with a line after each run.
+
+    Raises:
+        ValueError: If the selection names what is not there.
+        ExperimentError: If a run failed; all others are finished before.
+    """
+    place = Place(root, experiment)
+    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
+    selection = selection or Selection()
+    selection.check(experiment)
+    _perform(place, selection.of(experiment.trials()), jobs, threads, report, "search")
+    runs = selection.of(experiment.runs(tuned(place)))
+    _perform(place, runs, jobs, threads, report, "runs")
+
+
+def tuned(place: Place) -> dict[str, dict[str, Any]]:
+    """Best options of each member by the validation loss at the end of its trials."""
+    best: dict[str, tuple[float, dict[str, Any]]] = {}
+    for run in place.experiment.trials():
+        record = place.finished(run)
+        if record is None:
+            continue
+        loss = record["curve"]["val/loss"][-1]
+        if loss is not None and loss < best.get(run.member, (float("inf"), {}))[0]:
+            best[run.member] = (loss, run.trial)
+    return {member: options for member, (_, options) in best.items()}
+
+
+def _perform(
+    place: Place,
+    runs: list[Run],
+    jobs: int,
+    threads: int,
+    report: Callable[[str], None],
+    what: str,
+) -> None:
+    waiting = [run for run in runs if place.finished(run) is None]
+    if runs:
+        report(f"{what}: {len(runs)}, of which {len(runs) - len(waiting)} are finished")
+    if not waiting:
+        return
+    _prepare(place, waiting, threads * jobs, report)
+    failed: list[Run] = []
+    start, done = time.monotonic(), 0
+    stop = threading.Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(_launch, place, run, threads, stop): run for run in waiting}
+        try:
+            for future in as_completed(futures):
+                run, done = futures[future], done + 1
+                left = (time.monotonic() - start) / done * (len(waiting) - done)
+                head = f"[{done:>3}/{len(waiting)}] {_title(run)}"
+                if future.result():
+                    record = read_record(place.record(run))
+                    assert record is not None
+                    report(f"{head}  {outcome(record)}  {_duration(left)} left")
+                else:
+                    failed.append(run)
+                    report(f"{head}  FAILED, see {place.log(run)}")
+        except BaseException:
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+    if failed:
+        raise ExperimentError(
+            f"Expected all {len(waiting)} runs to finish (got {len(failed)} failures: "
+            f"{', '.join(run.slug for run in failed)}); see {place.folder / 'logs'}. The same "
+            "command tries them again."
+        )
+
+
+def _prepare(
+    place: Place, runs: Iterable[Run], threads: int, report: Callable[[str], None]
+) -> None:
+    """Make each data set once, before runs ask for it at the same time."""
+    seen: list[Any] = []
+    for run in runs:
+        data = run.config.data
+        key = (data.root, data.name, data.positional)
+        if key in seen:
+            continue
+        seen.append(key)
+        report(f"data set {data.name}")
+        if not _launch(place, run, threads, threading.Event(), prepare=True):
+            raise ExperimentError(
+                f"Expected to make the data set '{data.name}' (it failed); see {place.log(run)}."
+            )
+
+
+def _launch(
+    place: Place, run: Run, threads: int, stop: threading.Event, prepare: bool = False
+) -> bool:
+    """Run a worker; whether it succeeded."""
+    from roma_pyg.experiments.worker import Job
+
+    if stop.is_set():
+        return False
+    job = replace(Job.of(place.experiment, place.located(run), place.record(run)), prepare=prepare)
+    path = place.folder / "jobs" / f"{run.slug}.json"
+    job.write(path)
+    log = place.log(run)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(threads),
+        "GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", "10000"),
+    }
+    words = [sys.executable, "-m", "roma_pyg.experiments.worker", str(path)]
+    with log.open("w") as output:
+        process = subprocess.Popen(words, stdout=output, stderr=output, env=environment)
+        try:
+            while process.poll() is None and not stop.wait(0.2):
+                pass
+        finally:
+            if process.poll() is None:
+                process.terminate()
+                process.wait()
+    return process.returncode == 0
+
+
+def outcome(record: dict[str, Any]) -> str:
+    """One line on a finished run."""
+    parts = []
+    if "steps_per_second" in record:
+        parameters = record["parameters"] / 1e6
+        parts.append(f"{parameters:5.2f} M {record['steps_per_second']:5.2f} steps/s")
+        losses = record["curve"].get("val/loss", [])
+        parts.append(f"val {losses[-1]:.4f}" if losses else "")
+    rows = [r for r in record.get("scores", []) if r["view"] == MAIN_VIEW and r["mode"] == "direct"]
+    best: dict[int, float] = {}
+    for row in rows:
+        if row["smspe"] is not None:
+            best[row["horizon"]] = min(row["smspe"], best.get(row["horizon"], float("inf")))
+    ahead = sorted(best)[1:]
+    parts += [f"{step} ahead {100 * best[step]:.3f}" for step in ahead]
+    return "  ".join([*parts, _duration(record["seconds"])])
+
+
+def _title(run: Run) -> str:
+    trial = " ".join(f"{key.split('.')[-1]}={value}" for key, value in run.trial.items())
+    member = "simple" if run.member == SIMPLE else run.member
+    return f"{run.condition:<10} {member:<22} seed {run.seed:<3} {trial}".rstrip()
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    return f"{minutes:.1f} min" if minutes < 60 else f"{minutes / 60:.1f} h"
+
+
+def states(place: Place) -> str:
+    """Table of all runs and whether they are finished."""
+    lines = []
+    for run in [*place.experiment.trials(), *place.experiment.runs(tuned(place))]:
+        record = place.finished(run)
+        state = f"finished  {outcome(record)}" if record else "waiting"
+        lines.append(f"{_title(run)}  {state}")
+    return "\n".join(lines)

@@ -1,0 +1,334 @@
+"""An experiment file, and the runs it stands for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from roma_pyg.cli.keys import nearest
+from roma_pyg.cli.parser import flatten, load_config
+from roma_pyg.config import RunConfig
+
+T = TypeVar("T")
+
+SIMPLE = "simple forecasts"
+"""Member that stands for persistence, linear extrapolation, ridge and MLP."""
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """How finished models are scored.
+
+    Attributes:
+        horizons: Steps ahead of direct forecasts.
+        rollout: Steps ahead of rollouts; empty for none.
+        stride: Samples kept per round of a rollout; the horizon of the model if None.
+        times: Forecast times of each view.
+        rollout_times: Forecast times of the rollout.
+        nodes: Largest number of nodes scored per view; None for all.
+        mlp_steps: Training steps of the MLP among the simple forecasts; 0 for none.
+    """
+
+    horizons: tuple[int, ...] = (1, 16, 64)
+    rollout: tuple[int, ...] = (128,)
+    stride: int | None = None
+    times: int = 6
+    rollout_times: int = 3
+    nodes: int | None = 1000
+    mlp_steps: int = 3000
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """A search over options before the seeds are trained, the same for every member.
+
+    Attributes:
+        options: Values by dotted key; every combination is tried.
+        steps: Optimiser steps of each trial.
+        seed: Seed of the trials, other than those of the experiment.
+        condition: Condition the trials are made on; the first if None.
+    """
+
+    options: dict[str, list[Any]]
+    steps: int
+    seed: int = 100
+    condition: str | None = None
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A power law between the size of something and the error.
+
+    Attributes:
+        x: ``parameters``, ``samples`` (training samples of all nodes) or ``compute`` (floating
+            point operations of the training, 6 x parameters x tokens).
+        conditions: Conditions the fit is over.
+        member: Member the fit is of; the reference if None.
+    """
+
+    x: str
+    conditions: tuple[str, ...]
+    member: str | None = None
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of an experiment.
+
+    Attributes:
+        condition: What all members share, such as the data set.
+        member: The model.
+        seed: The seed.
+        config: The resolved options.
+        trial: Options that this run tries out in the search, if it is part of one.
+    """
+
+    condition: str
+    member: str
+    seed: int
+    config: RunConfig
+    trial: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def slug(self) -> str:
+        """Name of files and folders of this run."""
+        parts = [self.condition, self.member, f"seed{self.seed}"]
+        parts += [f"{key.split('.')[-1]}-{value}" for key, value in self.trial.items()]
+        return "__".join(slug(part) for part in parts)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of runs: members (models) times conditions (data and sizes) times seeds.
+
+    The options of a run are put together from, in this order, the later winning: the
+    configuration files of the experiment, the condition, the profile, the profile's options of the
+    condition, the member, and the seed.
+
+    Attributes:
+        name: Name of the experiment, that of its file.
+        title: One line about it.
+        profile: Name of the profile.
+        files: Configuration files that all runs start from.
+        seeds: Seeds of each member in each condition.
+        seed_keys: Options that get the seed.
+        reference: Member the others are compared with.
+        match: Whether members get the width with which they have as many parameters as the
+            reference in the same condition.
+        shared: Options of all runs.
+        conditions: Options by condition.
+        members: Options by member.
+        tests: Options of further data sets on which every run is scored, by name.
+        evaluation: How finished models are scored.
+        tuning: Search before the seeds, if any.
+        fits: Power laws.
+        simple: Whether simple forecasts are made for each condition and seed.
+    """
+
+    name: str
+    title: str
+    profile: str
+    files: list[Path]
+    seeds: list[int]
+    seed_keys: list[str]
+    reference: str
+    match: bool
+    shared: dict[str, str]
+    conditions: dict[str, dict[str, str]]
+    members: dict[str, dict[str, str]]
+    tests: dict[str, dict[str, str]]
+    evaluation: EvaluationPlan
+    tuning: Tuning | None
+    fits: list[Fit]
+    simple: bool
+
+    def config(
+        self, condition: str, member: str, seed: int, tuned: Mapping[str, Any] | None = None
+    ) -> RunConfig:
+        """Resolve the options of one run.
+
+        Args:
+            condition: Name of the condition.
+            member: Name of the member, or ``SIMPLE``.
+            seed: The seed.
+            tuned: Options found by a search.
+        """
+        options = {**self.shared, **self.conditions[condition], **self.members.get(member, {})}
+        options |= flatten(tuned or {})
+        options |= dict.fromkeys(self.seed_keys, str(seed))
+        config = load_config(self.files, options)
+        if "data.seed" in self.seed_keys:
+            config = replace(config, data=replace(config.data, name=f"{config.data.name}-s{seed}"))
+        if self.match and member not in (self.reference, SIMPLE):
+            from roma_pyg.experiments.sizes import count_parameters, match_parameters
+
+            aim = self.config(condition, self.reference, seed)
+            target = count_parameters(aim.model, aim.data)
+            config = replace(config, model=match_parameters(config.model, config.data, target))
+        return config
+
+    def runs(self, tuned: Mapping[str, Mapping[str, Any]] | None = None) -> list[Run]:
+        """All runs but those of the search, seed by seed, so that a part of them is a fair part.
+
+        Args:
+            tuned: Options by member, found by the search.
+        """
+        tuned = tuned or {}
+        names = [*([SIMPLE] if self.simple else []), *self.members]
+        return [
+            Run(condition, member, seed, self.config(condition, member, seed, tuned.get(member)))
+            for seed in self.seeds
+            for condition in self.conditions
+            for member in names
+        ]
+
+    def trials(self) -> list[Run]:
+        """The runs of the search, member by member."""
+        if self.tuning is None:
+            return []
+        condition = self.tuning.condition or next(iter(self.conditions))
+        trials: list[Run] = []
+        combinations: list[dict[str, Any]] = [{}]
+        for key, values in self.tuning.options.items():
+            combinations = [{**c, key: value} for c in combinations for value in values]
+        for member in self.members:
+            for options in combinations:
+                tried = {**options, "training.max_steps": self.tuning.steps}
+                config = self.config(condition, member, self.tuning.seed, tried)
+                trials.append(Run(condition, member, self.tuning.seed, config, dict(options)))
+        return trials
+
+
+def slug(text: str) -> str:
+    """Name that is safe for files.
+
+    >>> slug("ROMA, no levels")
+    'roma-no-levels'
+    """
+    return re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-")
+
+
+KEYS = {
+    "title",
+    "config",
+    "seeds",
+    "seed_keys",
+    "reference",
+    "match",
+    "options",
+    "conditions",
+    "members",
+    "tests",
+    "evaluation",
+    "tuning",
+    "fits",
+    "simple",
+    "profiles",
+}
+PROFILE_KEYS = {"options", "conditions", "seeds", "evaluation", "tuning", "leave_out"}
+
+
+def load_experiment(path: Path, profile: str = "small") -> Experiment:
+    """Read an experiment file.
+
+    A file without ``members`` is taken as the configuration of a single run: the experiment then
+    has one member and one condition.
+
+    Args:
+        path: YAML file.
+        profile: Name of one of its profiles.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If a key is unknown, or the profile is.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected an experiment file at '{path}' (got none).")
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        problem = " ".join(str(error).split())
+        raise ValueError(f"Expected '{path}' to be YAML (got {problem}).") from None
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected '{path}' to hold an experiment (got {content!r}).")
+    if "members" not in content:
+        load_config(path)
+        content = {"config": [path.name], "members": {"ROMA": {}}, "profiles": {profile: {}}}
+    try:
+        return _experiment(path, content, profile)
+    except ValueError as error:
+        raise ValueError(f"{error} (in {path})") from None
+
+
+def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment:
+    _check_keys(content, KEYS)
+    profiles = content.get("profiles") or {"small": {}}
+    if profile not in profiles:
+        raise ValueError(
+            f"Expected a profile among {', '.join(map(repr, profiles))} (got {profile!r})."
+        )
+    chosen = profiles[profile] or {}
+    _check_keys(chosen, PROFILE_KEYS)
+    files = content.get("config", [])
+    files = [files] if isinstance(files, str) else files
+    left_out = chosen.get("leave_out", [])
+    shared = flatten(content.get("options") or {})
+    extra = flatten(chosen.get("options") or {})
+    special = chosen.get("conditions") or {}
+    conditions = {
+        name: {**flatten(options or {}), **extra, **flatten(special.get(name) or {})}
+        for name, options in (content.get("conditions") or {"all": {}}).items()
+        if name not in left_out
+    }
+    unknown = [name for name in special if name not in conditions]
+    if unknown:
+        raise ValueError(f"Expected conditions among {', '.join(conditions)} (got {unknown}).")
+    members = {
+        name: flatten(options or {})
+        for name, options in content["members"].items()
+        if name not in left_out
+    }
+    reference = content.get("reference", next(iter(members)))
+    if reference not in members:
+        raise ValueError(f"Expected 'reference' to be a member (got {reference!r}).")
+    tuning = {**(content.get("tuning") or {}), **(chosen.get("tuning") or {})}
+    plan = {**(content.get("evaluation") or {}), **(chosen.get("evaluation") or {})}
+    return Experiment(
+        name=path.stem,
+        title=str(content.get("title", path.stem)),
+        profile=profile,
+        files=[path.parent / file for file in files],
+        seeds=list(chosen.get("seeds", content.get("seeds", [0, 1, 2]))),
+        seed_keys=list(content.get("seed_keys", ["data.seed", "training.seed"])),
+        reference=reference,
+        match=bool(content.get("match", False)),
+        shared=shared,
+        conditions=conditions,
+        members=members,
+        tests={name: flatten(options) for name, options in (content.get("tests") or {}).items()},
+        evaluation=_record(EvaluationPlan, plan),
+        tuning=_record(Tuning, tuning) if tuning else None,
+        fits=[_record(Fit, item) for item in content.get("fits") or []],
+        simple=bool(content.get("simple", True)),
+    )
+
+
+def _record(kind: type[T], values: dict[str, Any]) -> T:
+    """Make a dataclass of this module; lists become tuples."""
+    _check_keys(values, {item.name for item in fields(kind)})  # type: ignore[arg-type]
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    return kind(**values)
+
+
+def _check_keys(values: object, known: set[str]) -> None:
+    if not isinstance(values, dict):
+        keys = ", ".join(sorted(known))
+        raise ValueError(f"Expected a section with keys {keys} (got {values!r}).")
+    for key in values:
+        if key not in known:
+            raise ValueError(f"Unknown key '{key}'. Did you mean '{nearest(str(key), known)}'?")

@@ -1,0 +1,236 @@
+"""One run of an experiment, in a process of its own: ``python -m roma_pyg.experiments.worker JOB``.
+
+The job is a JSON file with all that the run needs; the record is written where the job says.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from roma_pyg.analysis.evaluation import evaluate
+from roma_pyg.analysis.scores import MAIN_VIEW, Score
+from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.data.datamodule import GraphSeriesData
+from roma_pyg.experiments.records import circumstances, same_options, write_record
+from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run
+from roma_pyg.models.baselines import fit_baselines
+from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.training.restore import from_dict, load_model
+from roma_pyg.training.run import train
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know.
+
+    Attributes:
+        record: File of the record.
+        condition: Name of the condition.
+        member: Name of the member.
+        seed: Seed of the run.
+        trial: Options tried out, if the run is part of a search; it is then not scored.
+        config: Resolved options.
+        evaluation: How the model is scored.
+        tests: Further data sets.
+        prepare: Only generate the data set and compute its features.
+    """
+
+    record: Path
+    condition: str
+    member: str
+    seed: int
+    trial: dict[str, Any]
+    config: RunConfig
+    evaluation: EvaluationPlan
+    tests: dict[str, DataConfig]
+    prepare: bool = False
+
+    @classmethod
+    def of(cls, experiment: Experiment, run: Run, record: Path) -> Job:
+        """The job of a run."""
+        from roma_pyg.cli.parser import load_config
+
+        tests = {}
+        for name, options in experiment.tests.items():
+            shared = {**experiment.shared, **experiment.conditions[run.condition], **options}
+            tests[name] = load_config(experiment.files, shared).data
+        return cls(
+            record,
+            run.condition,
+            run.member,
+            run.seed,
+            run.trial,
+            run.config,
+            experiment.evaluation,
+            tests,
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the job as JSON."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = {**asdict(self), "record": str(self.record)}
+        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+
+    @classmethod
+    def read(cls, path: Path) -> Job:
+        """Read a job that was written by :meth:`write`."""
+        content = json.loads(path.read_text(encoding="utf-8"))
+        plan = {k: tuple(v) if isinstance(v, list) else v for k, v in content["evaluation"].items()}
+        return cls(
+            **{
+                **content,
+                "record": Path(content["record"]),
+                "config": from_dict(RunConfig, content["config"]),
+                "evaluation": EvaluationPlan(**plan),
+                "tests": {k: from_dict(DataConfig, v) for k, v in content["tests"].items()},
+            }
+        )
+
+
+def perform(job: Job) -> dict[str, Any]:
+    """Train and score one run; return its record, which is also written.
+
+    A run that was interrupted goes on from its last checkpoint.
+    """
+    begin = time.perf_counter()
+    config = job.config
+    data = GraphSeriesData(config.data, config.training, progress=False)
+    tests = {
+        name: GraphSeriesData(options, config.training, progress=False)
+        for name, options in job.tests.items()
+    }
+    if job.prepare:
+        return {}
+    record: dict[str, Any] = {
+        "condition": job.condition,
+        "member": job.member,
+        "seed": job.seed,
+        "trial": job.trial,
+        "config": config.to_dict(),
+        "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
+    }
+    methods: list[Forecaster]
+    if job.member == SIMPLE:
+        methods = fit_baselines(
+            data.series,
+            data.split,
+            config.data.window,
+            config.data.horizon,
+            config.data.noise,
+            config.training.seed,
+            mlp_steps=job.evaluation.mlp_steps,
+        )
+        on_other = dict.fromkeys(tests, methods)
+    else:
+        folder = _trained(config, data)
+        record |= json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        record["curve"] = read_curve(folder / "tensorboard")
+        model, _ = load_model(folder)
+        methods = [RomaForecaster(model, data.series.graph, data.position, name=job.member)]
+        on_other = {
+            name: [RomaForecaster(model, d.series.graph, d.position, name=job.member)]
+            for name, d in tests.items()
+        }
+    if not job.trial:
+        rows = score(methods, data, job.evaluation, config.data.noise)
+        for name, other in tests.items():
+            others = score(on_other[name], other, job.evaluation, config.data.noise, only_main=True)
+            rows += [replace(row, view=name) for row in others]
+        record["scores"] = [asdict(row) for row in rows]
+    record["seconds"] = round(time.perf_counter() - begin, 1)
+    record["made"] = circumstances()
+    write_record(job.record, record)
+    return record
+
+
+def _trained(config: RunConfig, data: GraphSeriesData) -> Path:
+    """Train, or go on, or take what is finished; returns the folder of the run."""
+    folder = Path(config.training.output) / config.training.name
+    wanted = replace(config.data, nodes_per_graph=data.nodes_per_graph)
+    if (folder / "config.yaml").is_file():
+        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        same = same_options(found, replace(config, data=wanted).to_dict())
+        if same and (folder / "summary.json").is_file():
+            return folder
+        if not same or not (folder / "last.ckpt").is_file():
+            shutil.rmtree(folder)
+    resume = (folder / "last.ckpt").is_file()
+    config = replace(config, training=replace(config.training, resume=resume))
+    return train(config, data=data, progress=False)
+
+
+def score(
+    methods: list[Forecaster],
+    data: GraphSeriesData,
+    plan: EvaluationPlan,
+    noise: float,
+    *,
+    only_main: bool = False,
+) -> list[Score]:
+    """Score methods on held-out nodes and held-out time, direct and by rollout.
+
+    Args:
+        methods: What is scored.
+        data: The data set.
+        plan: Steps ahead and numbers of times and nodes.
+        noise: Variance of the noise on the history.
+        only_main: Leave out the views that share nodes or times with the training.
+    """
+    window, horizon = data.options.window, data.options.horizon
+    horizons = [step for step in plan.horizons if step <= horizon]
+    views = {"views": (MAIN_VIEW,)} if only_main else {}
+    rows = evaluate(
+        methods,
+        data.series,
+        data.split,
+        window,
+        horizons=horizons,
+        noises=(noise,),
+        times_per_view=plan.times,
+        nodes_limit=plan.nodes,
+        modes=("direct",),
+        ceiling=False,
+        **views,
+    ).rows
+    if plan.rollout:
+        rows += evaluate(
+            methods,
+            data.series,
+            data.split,
+            window,
+            horizons=plan.rollout,
+            noises=(noise,),
+            times_per_view=plan.rollout_times,
+            rollout_stride=plan.stride or horizon,
+            modes=("rollout",),
+            views=(MAIN_VIEW,),
+            ceiling=False,
+        ).rows
+    return rows
+
+
+def read_curve(folder: Path) -> dict[str, list[float]]:
+    """Validation scalars of a run by tag, and ``step``."""
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("val/")]
+    curve: dict[str, list[float]] = {}
+    for tag in tags:
+        series = {event.step: event.value for event in events.Scalars(tag)}
+        curve.setdefault("step", sorted(series))
+        curve[tag] = [float(f"{series[step]:.6g}") for step in curve["step"] if step in series]
+    return curve
+
+
+if __name__ == "__main__":
+    perform(Job.read(Path(sys.argv[1])))
