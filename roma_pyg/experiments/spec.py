@@ -35,10 +35,10 @@ class EvaluationPlan:
     """
 
     horizons: tuple[int, ...] = (1, 16, 64)
-    rollout: tuple[int, ...] = (128,)
+    rollout: tuple[int, ...] = (32, 64, 96, 128)
     stride: int | None = None
     times: int = 6
-    rollout_times: int = 3
+    rollout_times: int = 4
     nodes: int | None = 1000
     mlp_steps: int = 3000
 

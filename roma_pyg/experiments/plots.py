@@ -1,0 +1,122 @@
+"""Figures of an experiment."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION
+from roma_pyg.experiments.spec import Fit
+from roma_pyg.experiments.statistics import PowerLaw, power_law
+from roma_pyg.experiments.tables import Column, Results, headline_columns, values
+
+LINES = ("-", "--", "-.", ":")
+AXES = {
+    "parameters": "Parameters",
+    "samples": "Training samples (nodes x times)",
+    "compute": "Training compute [floating point operations]",
+}
+
+
+def errors_figure(results: Results) -> Figure:
+    """Error of every method: one panel per condition and column, one dot per seed."""
+    columns = headline_columns(results)
+    columns = [c for c in columns if c.horizons[-1] > 1] or columns
+    conditions = list(results.experiment.conditions)
+    methods = results.methods[::-1]
+    size = (2.5 * len(columns) + 2.2, (0.24 * len(methods) + 0.9) * len(conditions) + 0.3)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(len(conditions), len(columns), squeeze=False, sharey=True)
+    for row, condition in zip(axes, conditions, strict=True):
+        for axis, column in zip(row, columns, strict=True):
+            table = values(results, condition, column) * column.unit
+            for place, method in enumerate(methods):
+                if method not in table.index:
+                    continue
+                series = table.loc[method].dropna()
+                learned = method in results.learned
+                color = GREY if not learned else CYCLE[1]
+                color = VERMILION if method == results.experiment.reference else color
+                axis.plot(series, [place] * len(series), "o", color=color, ms=3.5, alpha=0.7)
+                if len(series):
+                    axis.plot([series.mean()], [place], "|", color=BLACK, ms=11, mew=1.6)
+            known = table.to_numpy()[np.isfinite(table.to_numpy())]
+            if len(known) and known.max() > 20 * known.min() > 0:
+                axis.set_xscale("log")
+            axis.set_yticks(range(len(methods)), methods, fontsize=8)
+            axis.tick_params(axis="x", labelsize=8)
+            axis.grid(axis="x", alpha=0.25, lw=0.6)
+            unit = "sMSPE x 1e-2" if column.metric == "smspe" else "RMSE x 1e-2"
+            axis.set_title(f"{condition}: {column.title}", fontsize=9)
+            axis.set_xlabel(unit, fontsize=8)
+    return figure
+
+
+def curves_figure(results: Results, tag: str, label: str) -> Figure:
+    """Validation error against optimiser steps, mean over seeds with their range."""
+    conditions = [c for c in results.experiment.conditions if c in set(results.curves["condition"])]
+    figure = Figure(figsize=(4.4 * len(conditions) + 1.8, 3.6), layout="constrained")
+    axes = figure.subplots(1, len(conditions), squeeze=False)[0]
+    for axis, condition in zip(axes, conditions, strict=True):
+        for place, member in enumerate(results.learned):
+            rows = results.curves
+            rows = rows[(rows["condition"] == condition) & (rows["member"] == member)]
+            if rows.empty or tag not in rows:
+                continue
+            groups = rows.groupby("step")[tag]
+            mean, low, high = groups.mean(), groups.min(), groups.max()
+            color = CYCLE[place % len(CYCLE)]
+            style = LINES[place // len(CYCLE) % len(LINES)]
+            width = 2.4 if member == results.experiment.reference else 1.2
+            axis.plot(mean.index, mean, style, color=color, lw=width, label=member)
+            axis.fill_between(mean.index, low, high, color=color, alpha=0.12, lw=0)
+        axis.set_yscale("log")
+        axis.set_title(condition, fontsize=9)
+        axis.set_xlabel("Optimiser steps", fontsize=9)
+        axis.set_ylabel(label, fontsize=9)
+        axis.grid(alpha=0.25, lw=0.6, which="both")
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
+    return figure
+
+
+def fit_points(results: Results, fit: Fit, column: Column) -> tuple[list[float], list[float]]:
+    """Sizes and errors of the runs that a fit is over, seed by seed."""
+    member = fit.member or results.experiment.reference
+    x: list[float] = []
+    y: list[float] = []
+    for condition in fit.conditions:
+        table = values(results, condition, column)
+        runs = results.runs
+        runs = runs[(runs["condition"] == condition) & (runs["member"] == member)]
+        for _, run in runs.iterrows():
+            if member in table.index and run["seed"] in table.columns:
+                value = float(table.loc[member, run["seed"]]) * column.unit
+                if math.isfinite(value) and value > 0:
+                    x.append(float(run[fit.x]))
+                    y.append(value)
+    return x, y
+
+
+def fit_figure(results: Results, fit: Fit, columns: list[Column]) -> tuple[Figure, list[PowerLaw]]:
+    """Errors against size with their power laws, one panel per column."""
+    figure = Figure(figsize=(3.3 * len(columns) + 0.5, 3.1), layout="constrained")
+    axes = figure.subplots(1, len(columns), squeeze=False)[0]
+    laws = []
+    for axis, column in zip(axes, columns, strict=True):
+        x, y = fit_points(results, fit, column)
+        law = power_law(x, y)
+        laws.append(law)
+        grid = np.geomspace(min(x), max(x), 50)
+        axis.plot(x, y, "o", color=VERMILION, ms=4, alpha=0.8)
+        axis.plot(grid, law(grid), "-", color=BLACK, lw=1)
+        axis.set_xscale("log")
+        axis.set_yscale("log")
+        axis.grid(alpha=0.25, lw=0.6, which="both")
+        text = f"exponent {law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}]"
+        axis.set_title(f"{column.title}\n{text}", fontsize=9)
+        axis.set_xlabel(AXES[fit.x], fontsize=9)
+        axis.set_ylabel("sMSPE x 1e-2", fontsize=9)
+    return figure, laws

@@ -1,0 +1,121 @@
+"""Paired comparisons over seeds, and power laws."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Ratio:
+    """Errors of one method in units of those of another, on the same seeds.
+
+    Attributes:
+        ratio: Geometric mean of the ratios.
+        low: Lower end of the 95 % confidence interval; NaN with less than two pairs.
+        high: Upper end.
+        p: Two-sided p-value of a ratio of one; NaN with less than two pairs.
+        pairs: Number of pairs.
+    """
+
+    ratio: float
+    low: float
+    high: float
+    p: float
+    pairs: int
+
+
+def paired_ratio(errors: Sequence[float], reference: Sequence[float]) -> Ratio:
+    """Compare two methods by the t-test on the logarithms of their ratios, seed by seed.
+
+    Pairs take out what both share, such as how hard the data set of a seed is.
+
+    Args:
+        errors: Positive errors of one method by seed.
+        reference: Those of the other, in the same order.
+
+    Raises:
+        ValueError: If the numbers differ, or there is no pair.
+
+    >>> result = paired_ratio([1.0, 2.2, 3.0], [2.0, 4.0, 6.3])
+    >>> round(result.ratio, 2), result.p < 0.01
+    (0.51, True)
+    """
+    if len(errors) != len(reference) or not errors:
+        raise ValueError(
+            f"Expected as many errors as of the reference, at least one (got {len(errors)} and "
+            f"{len(reference)})."
+        )
+    logs = np.log(np.asarray(errors, dtype=float)) - np.log(np.asarray(reference, dtype=float))
+    mean, pairs = float(logs.mean()), len(logs)
+    if pairs < 2:
+        return Ratio(math.exp(mean), math.nan, math.nan, math.nan, pairs)
+    error = float(logs.std(ddof=1)) / math.sqrt(pairs)
+    if error == 0:
+        return Ratio(math.exp(mean), math.exp(mean), math.exp(mean), float(mean == 0), pairs)
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, pairs - 1)) * error
+    p = 2 * float(stats.t.sf(abs(mean) / error, pairs - 1))
+    return Ratio(math.exp(mean), math.exp(mean - reach), math.exp(mean + reach), p, pairs)
+
+
+@dataclass(frozen=True)
+class PowerLaw:
+    """``y = prefactor * x^-exponent``.
+
+    Attributes:
+        exponent: The exponent.
+        low: Lower end of its 95 % confidence interval.
+        high: Upper end.
+        prefactor: Value at ``x = 1``.
+        r2: Explained variance of the logarithms.
+        points: Number of points.
+    """
+
+    exponent: float
+    low: float
+    high: float
+    prefactor: float
+    r2: float
+    points: int
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        """Evaluate the law."""
+        return self.prefactor * np.asarray(x, dtype=float) ** -self.exponent
+
+
+def power_law(x: Sequence[float], y: Sequence[float]) -> PowerLaw:
+    """Fit a power law by least squares on the logarithms.
+
+    Args:
+        x: Positive sizes; seeds of one size are points of their own.
+        y: Positive errors.
+
+    Raises:
+        ValueError: If there are less than three points or only one size.
+
+    >>> law = power_law([1, 10, 100], [2.0, 1.0, 0.5])
+    >>> round(law.exponent, 3), round(law.prefactor, 3)
+    (0.301, 2.0)
+    """
+    if len(x) != len(y) or len(x) < 3 or len(set(x)) < 2:
+        raise ValueError(
+            f"Expected at least three points of at least two sizes for a power law (got {len(x)} "
+            f"points of {len(set(x))} sizes)."
+        )
+    found = stats.linregress(np.log(np.asarray(x, dtype=float)), np.log(np.asarray(y, dtype=float)))
+    reach = float(stats.t.ppf(0.5 + CONFIDENCE / 2, len(x) - 2)) * float(found.stderr)
+    exponent = -float(found.slope)
+    return PowerLaw(
+        exponent,
+        exponent - reach,
+        exponent + reach,
+        math.exp(float(found.intercept)),
+        float(found.rvalue) ** 2,
+        len(x),
+    )

@@ -1,0 +1,287 @@
+"""From the records of an experiment to tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from roma_pyg.analysis.scores import MAIN_VIEW
+from roma_pyg.experiments.runner import Place, tuned
+from roma_pyg.experiments.spec import SIMPLE, Experiment
+from roma_pyg.experiments.statistics import paired_ratio
+
+FEW_PAIRS = 2
+
+
+@dataclass(frozen=True)
+class Results:
+    """Finished runs of an experiment.
+
+    Attributes:
+        experiment: The experiment.
+        records: Records of the seeds, without trials.
+        tuned: Options found for each member.
+        total: Number of runs that the experiment has.
+        runs: One row per run: parameters, speed, memory, validation loss.
+        scores: One row per method, condition, seed, view, mode and step ahead.
+        curves: Validation scalars, one row per run and step.
+    """
+
+    experiment: Experiment
+    records: list[dict[str, Any]]
+    tuned: dict[str, dict[str, Any]]
+    total: int
+    runs: pd.DataFrame
+    scores: pd.DataFrame
+    curves: pd.DataFrame
+
+    @property
+    def learned(self) -> list[str]:
+        """Members with results, in the order of the experiment."""
+        found = set(self.runs["member"]) if len(self.runs) else set()
+        return [member for member in self.experiment.members if member in found]
+
+    @property
+    def methods(self) -> list[str]:
+        """Simple forecasts, then members."""
+        found = list(dict.fromkeys(self.scores["method"])) if len(self.scores) else []
+        simple = [name for name in found if name not in self.experiment.members]
+        return [*simple, *(name for name in self.experiment.members if name in found)]
+
+
+def collect(place: Place) -> Results:
+    """Read the records of all finished runs.
+
+    Raises:
+        ValueError: If nothing is finished.
+    """
+    found = tuned(place)
+    runs = place.experiment.runs(found)
+    records = [record for run in runs if (record := place.finished(run)) is not None]
+    if not records:
+        raise ValueError(
+            f"Expected finished runs in '{place.folder / 'records'}' (got none): "
+            "`roma-bench run` makes them."
+        )
+    rows, scores, curves = [], [], []
+    for record in records:
+        key = {name: record[name] for name in ("condition", "member", "seed")}
+        scores += [{**key, **row} for row in record["scores"]]
+        if record["member"] == SIMPLE:
+            continue
+        curve = pd.DataFrame(record["curve"])
+        curves.append(curve.assign(**key))
+        training, batch = record["config"]["training"], record["config"]["data"]
+        tokens = record["config"]["training"]["max_steps"] * (
+            batch["nodes_per_graph"] * batch["graphs_per_batch"]
+        )
+        rows.append(
+            {
+                **key,
+                "parameters": record["parameters"],
+                "steps": record["steps"],
+                "steps_per_second": record["steps_per_second"],
+                "peak_memory_mib": record["peak_memory_mib"],
+                "learning_rate": training["learning_rate"],
+                "val_loss": record["curve"]["val/loss"][-1],
+                "samples": record["samples"],
+                "compute": 6 * record["parameters"] * tokens,
+                "seconds": record["seconds"],
+            }
+        )
+    return Results(
+        place.experiment,
+        records,
+        found,
+        len(runs),
+        pd.DataFrame(rows),
+        pd.DataFrame(scores),
+        pd.concat(curves) if curves else pd.DataFrame(),
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """One thing that methods are compared by.
+
+    Attributes:
+        title: Heading.
+        view: What is held out.
+        mode: Direct or rollout.
+        horizons: Steps ahead; the value is their root mean square (of one, itself).
+        metric: Column of the scores.
+        unit: Factor of what is shown.
+    """
+
+    title: str
+    view: str
+    mode: str
+    horizons: tuple[int, ...]
+    metric: str = "smspe"
+    unit: float = 100
+
+
+def headline_columns(results: Results, view: str = MAIN_VIEW) -> list[Column]:
+    """Direct forecasts, the longest rollout, and the mean over the nodes along the rollout."""
+    rows = results.scores[results.scores["view"] == view]
+    direct = sorted(set(rows[rows["mode"] == "direct"]["horizon"]))
+    rolled = sorted(set(rows[rows["mode"] == "rollout"]["horizon"]))
+    columns = [Column(f"{step} ahead", view, "direct", (step,)) for step in direct]
+    if rolled:
+        last = rolled[-1]
+        columns.append(Column(f"{last} ahead, rollout", view, "rollout", (last,)))
+        title = f"mean, rollout to {last}"
+        columns.append(Column(title, view, "rollout", tuple(rolled), "mean_rmse"))
+    return columns
+
+
+def values(results: Results, condition: str, column: Column) -> pd.DataFrame:
+    """Values of a column, methods as rows and seeds as columns."""
+    rows = results.scores
+    rows = rows[
+        (rows["condition"] == condition)
+        & (rows["view"] == column.view)
+        & (rows["mode"] == column.mode)
+        & rows["horizon"].isin(column.horizons)
+    ]
+    single = len(column.horizons) == 1
+    table = rows.pivot_table(
+        index="method",
+        columns="seed",
+        values=column.metric,
+        aggfunc="mean" if single else lambda x: float(np.sqrt(np.mean(np.square(x)))),
+    )
+    return table.reindex([method for method in results.methods if method in table.index])
+
+
+def significant(value: float, digits: int = 3) -> str:
+    """Format with significant digits.
+
+    >>> significant(2.2649), significant(0.012345), significant(float("nan"))
+    ('2.26', '0.0123', '-')
+    """
+    if not np.isfinite(value):
+        return "-"
+    return np.format_float_positional(
+        value, precision=digits, unique=False, fractional=False, trim="k"
+    ).rstrip(".")
+
+
+def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterator[str]:
+    """Markdown table: mean (standard deviation over seeds) of each method in each column."""
+    columns = headline_columns(results, view)
+    tables = {column.title: values(results, condition, column) for column in columns}
+    r2 = {
+        c.title: values(results, condition, Column("", view, c.mode, c.horizons, "r2"))
+        for c in columns
+        if c.mode == "direct"
+    }
+    best = {}
+    for title, table in tables.items():
+        means = table.mean(axis=1)
+        best[title] = means.idxmin() if means.notna().any() else None
+    yield "| method | " + " | ".join(column.title for column in columns) + " |"
+    yield "| --- |" + " ---: |" * len(columns)
+    for method in results.methods:
+        cells = []
+        for column in columns:
+            table = tables[column.title]
+            if method not in table.index:
+                cells.append("-")
+                continue
+            series = table.loc[method].dropna() * column.unit
+            if series.empty:
+                cells.append("-")
+                continue
+            text = significant(float(series.mean()))
+            if len(series) > 1:
+                text += f" ({significant(float(series.std()), 2)})"
+            text = f"**{text}**" if best[column.title] == method else text
+            if column.title in r2 and method in r2[column.title].index:
+                text += f" / {r2[column.title].loc[method].mean():.3f}"
+            cells.append(text)
+        if any(cell != "-" for cell in cells):
+            yield f"| {method} | " + " | ".join(cells) + " |"
+
+
+def against_reference(results: Results, condition: str) -> Iterator[str]:
+    """Markdown table: errors of each method in units of those of the reference."""
+    reference = results.experiment.reference
+    columns = headline_columns(results)
+    yield "| method | " + " | ".join(column.title for column in columns) + " |"
+    yield "| --- |" + " ---: |" * len(columns)
+    for method in results.methods:
+        if method == reference:
+            continue
+        cells = []
+        for column in columns:
+            table = values(results, condition, column)
+            if method not in table.index or reference not in table.index:
+                cells.append("-")
+                continue
+            pair = table.loc[[method, reference]].dropna(axis=1)
+            pair = pair.loc[:, (pair > 0).all()]
+            if pair.shape[1] == 0:
+                cells.append("-")
+                continue
+            ratio = paired_ratio(list(pair.loc[method]), list(pair.loc[reference]))
+            text = significant(ratio.ratio)
+            if ratio.pairs >= FEW_PAIRS:
+                text += f" [{significant(ratio.low)}, {significant(ratio.high)}] p {ratio.p:.2g}"
+            cells.append(text)
+        if any(cell != "-" for cell in cells):
+            yield f"| {method} | " + " | ".join(cells) + " |"
+
+
+def standing(results: Results, condition: str) -> Iterator[str]:
+    """In words: where the reference stands in each column."""
+    reference = results.experiment.reference
+    for column in headline_columns(results):
+        means = values(results, condition, column).mean(axis=1).dropna()
+        if reference not in means.index:
+            continue
+        learned = means[[m for m in means.index if m in results.learned]].sort_values()
+        simple = means[[m for m in means.index if m not in results.learned]].sort_values()
+        place = list(learned.index).index(reference) + 1
+        text = f"- {column.title}: {reference} is {_ordinal(place)} of {len(learned)} learned"
+        if place > 1:
+            text += f" (first: {learned.index[0]})"
+        if len(simple):
+            ahead = "ahead of" if means[reference] < simple.iloc[0] else "**behind**"
+            text += f", {ahead} the best simple one ({simple.index[0]})"
+        yield text + "."
+
+
+def _ordinal(number: int) -> str:
+    """First, second, third, 4th, ..."""
+    words = {1: "first", 2: "second", 3: "third"}
+    return words.get(number, f"{number}th")
+
+
+def run_table(results: Results) -> Iterator[str]:
+    """Markdown table of parameters, speed and memory."""
+    yield (
+        "| condition | member | runs | parameters | learning rate | steps | steps/s | "
+        "peak memory GiB | validation loss |"
+    )
+    yield "| --- | --- |" + " ---: |" * 7
+    if results.runs.empty:
+        return
+    for condition in results.experiment.conditions:
+        for member in results.learned:
+            rows = results.runs
+            rows = rows[(rows["condition"] == condition) & (rows["member"] == member)]
+            if rows.empty:
+                continue
+            spread = f" ({rows['val_loss'].std():.4f})" if len(rows) > 1 else ""
+            yield (
+                f"| {condition} | {member} | {len(rows)} | {rows['parameters'].iloc[0]:,} | "
+                f"{rows['learning_rate'].iloc[0]:g} | {rows['steps'].iloc[0]:,} | "
+                f"{rows['steps_per_second'].mean():.2f} | "
+                f"{rows['peak_memory_mib'].max() / 1024:.2f} | "
+                f"{rows['val_loss'].mean():.4f}{spread} |"
+            )
