@@ -193,15 +193,19 @@ class SplitConfig:
         test_time: Last fraction of the samples, kept for testing.
         val_time: Fraction of the samples before those, kept for choosing checkpoints. Between
             two parts lies a gap of window + horizon samples, which no part uses.
+        train_time: Last fraction of the training samples that is used; less than 1 shows what
+            more data is worth.
     """
 
     test_nodes: float = 0.2
     val_nodes: float = 0.05
     test_time: float = 0.2
     val_time: float = 0.1
+    train_time: float = 1.0
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check(0 < self.train_time <= 1, "split.train_time", "in (0, 1]", self.train_time)
         for key in ("test_nodes", "val_nodes", "test_time", "val_time"):
             value = getattr(self, key)
             check(0 < value < 0.9, f"split.{key}", "in (0, 0.9)", value)
@@ -494,6 +498,8 @@ class ModelConfig:
         base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
             lags fitted by least squares on the training part, ``persistence`` the last value,
             ``none`` nothing (as published).
+        initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
+            or ``orthogonal`` (as published).
     """
 
     kind: Literal["roma", "tokenwise", "message_passing", "recurrent", "mesh", "gps", "slices"] = (
@@ -506,6 +512,7 @@ class ModelConfig:
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     effective: EffectiveConfig = field(default_factory=EffectiveConfig)
     base: Literal["linear", "persistence", "none"] = "linear"
+    initialization: Literal["default", "orthogonal"] = "default"
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -524,6 +531,8 @@ class TrainingConfig:
         optimizer: ``muon`` orthogonalises the updates of matrices; ``adamw`` as published.
         learning_rate: Peak learning rate.
         weight_decay: Decoupled weight decay.
+        schedule: How the learning rate falls after the warm-up: ``cosine``, or ``linear`` until
+            nine tenths of the steps and constant then (as published).
         warmup: Fraction of the steps with a rising learning rate.
         clip: Largest gradient norm.
         average: Decay of the exponential moving average of the weights, which is what is
@@ -533,6 +542,8 @@ class TrainingConfig:
             number of rounds from 1 on, forecasts, shifts the window by the forecast, and learns
             from the last round. 1 trains direct forecasts only.
         coarse_weight: Weight of the data loss of each coarse level.
+        horizon_weights: Divide the sMSPE at each step ahead by that of the base forecast, so that
+            near and far count the same; false weighs the plain errors equally (as published).
         squared_error: Share of the data loss that is the squared error in units of what the base
             forecast leaves, the rest being the sMSPE; 0 as published.
         val_interval: Steps between two validations, about: the last one ends the run.
@@ -554,12 +565,14 @@ class TrainingConfig:
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 5e-3
+    schedule: Literal["cosine", "linear"] = "cosine"
     warmup: float = 0.05
     clip: float = 1.0
     average: float = 0.999
     steps_ahead: int = 16
     rollout: int = 1
     coarse_weight: float = 0.1
+    horizon_weights: bool = True
     squared_error: float = 0.5
     val_interval: int = 500
     val_batches: int = 16
@@ -596,8 +609,15 @@ class TrainingConfig:
 
 @dataclass
 class RunConfig:
-    """A whole run: data, model and training."""
+    """A whole run: data, model and training.
 
+    Args:
+        recipe: ``published`` sets the options of objective, optimiser and schedule as in
+            arXiv:2502.15913, ``roma`` leaves them as they are. It stands for these options where
+            it is written: later files and options beside it win.
+    """
+
+    recipe: Literal["roma", "published"] = "roma"
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)

@@ -24,6 +24,7 @@ from roma_pyg.__about__ import __version__
 from roma_pyg.cli.console import write
 from roma_pyg.cli.keys import Key, all_keys, all_sections, catalogue, describe_type, nearest
 from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.recipes import expand
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -134,7 +135,7 @@ def parse_arguments(
     assignments: dict[str, str] = {}
     for path in files:
         assignments |= _read_yaml(path)
-    assignments |= line
+    assignments |= expand(line)
     config, options = _finish(parser, assignments, rest)
     if len(arguments) < len(words):
         write(config_to_yaml(config))
@@ -202,7 +203,8 @@ def _make_parser(
     }
     for key in all_keys().values():
         expected = f"Expects {describe_type(key.type)}; default {_as_text(key.default)}."
-        groups[key.section].add_argument(
+        group = groups[key.section] if key.section else parser
+        group.add_argument(
             f"--{key.name}",
             type=key.type,
             default=key.default,
@@ -285,7 +287,7 @@ def flatten(content: Mapping[str, Any]) -> dict[str, str]:
     >>> flatten({"data": {"window": 32}, "model.base": "none"})
     {'data.window': '32', 'model.base': 'none'}
     """
-    return dict(_flatten(content, ""))
+    return expand(dict(_flatten(content, "")))
 
 
 def _flatten(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str]]:

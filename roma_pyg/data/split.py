@@ -174,7 +174,9 @@ def _cut(num_steps: int, config: SplitConfig, window: int, horizon: int) -> dict
     gap = window + horizon
     test = num_steps - round(num_steps * config.test_time)
     val = test - gap - round(num_steps * config.val_time)
-    bounds = {"train": (0, val - gap), "val": (val, test - gap), "test": (test, num_steps)}
+    end = val - gap
+    start = end - round(config.train_time * end)
+    bounds = {"train": (start, end), "val": (val, test - gap), "test": (test, num_steps)}
     return {part: range(a + window, b - horizon + 1) for part, (a, b) in bounds.items()}
 
 
@@ -182,6 +184,7 @@ def _least_steps(config: SplitConfig, window: int, horizon: int) -> int:
     """Length of series that is surely enough: the exact bound, then upwards past roundings."""
     gap = window + horizon
     train_time = 1 - config.test_time - config.val_time
+    train_time *= config.train_time
     steps = ceil(max(3 * gap / train_time, gap / config.val_time, gap / config.test_time))
     while not all(len(part) for part in _cut(steps, config, window, horizon).values()):
         steps += 1

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import subprocess
+from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
@@ -13,15 +14,11 @@ from typing import Any
 import torch
 
 from roma_pyg.__about__ import __version__
+from roma_pyg.config import RunConfig
+from roma_pyg.training.restore import from_dict
 
 # Options that do not change what a run computes.
-_WHERE = {
-    ("data", "root"),
-    ("training", "output"),
-    ("training", "name"),
-    ("training", "workers"),
-    ("training", "resume"),
-}
+_WHERE: dict[str, Any] = {"output": "", "name": "", "workers": 0, "resume": False}
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
@@ -45,17 +42,21 @@ def read_record(path: Path) -> dict[str, Any] | None:
 def same_options(first: dict[str, Any], second: dict[str, Any]) -> bool:
     """Whether two resolved configurations mean the same computation.
 
-    >>> same_options({"training": {"name": "a", "seed": 1}}, {"training": {"name": "b", "seed": 1}})
+    Options that did not exist when a configuration was written have their defaults.
+
+    >>> same_options({"training": {"name": "a"}}, {"training": {"name": "b", "seed": 0}})
     True
     """
 
-    def relevant(config: dict[str, Any]) -> dict[str, Any]:
-        return {
-            section: {k: v for k, v in values.items() if (section, k) not in _WHERE}
-            for section, values in config.items()
-        }
+    def relevant(values: dict[str, Any]) -> RunConfig | None:
+        try:
+            config = from_dict(RunConfig, values)
+        except (TypeError, ValueError):
+            return None
+        data = replace(config.data, root="")
+        return replace(config, data=data, training=replace(config.training, **_WHERE))
 
-    return bool(relevant(first) == relevant(second))
+    return relevant(first) is not None and relevant(first) == relevant(second)
 
 
 def circumstances() -> dict[str, Any]:

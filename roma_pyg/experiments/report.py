@@ -21,6 +21,7 @@ from roma_pyg.experiments.tables import (
     headline_columns,
     run_table,
     standing,
+    steps_to_reach,
 )
 
 
@@ -130,6 +131,11 @@ def _figures(results: Results, folder: Path) -> Iterator[str]:
             _save(curves_figure(results, f"val/smspe/{middle}", label), folder / "curves.png")
             yield "![Validation error against steps](curves.png)"
             yield ""
+            for mark in results.experiment.reach:
+                yield f"**Steps to the final validation sMSPE of `{mark}`**, {middle} ahead, x 1e-2"
+                yield ""
+                yield from steps_to_reach(results, mark, f"val/smspe/{middle}")
+                yield ""
     columns = [c for c in headline_columns(results) if c.mode == "direct" and c.horizons[-1] > 1]
     for fit in results.experiment.fits:
         try:

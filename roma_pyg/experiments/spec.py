@@ -12,7 +12,7 @@ import yaml
 
 from roma_pyg.cli.keys import nearest
 from roma_pyg.cli.parser import flatten, load_config
-from roma_pyg.config import RunConfig
+from roma_pyg.config import DataConfig, RunConfig
 
 T = TypeVar("T")
 
@@ -108,7 +108,7 @@ class Experiment:
 
     The options of a run are put together from, in this order, the later winning: the
     configuration files of the experiment, the condition, the profile, the profile's options of the
-    condition, the member, and the seed.
+    condition, the member, the profile's options of the member, and the seed.
 
     Attributes:
         name: Name of the experiment, that of its file.
@@ -128,6 +128,8 @@ class Experiment:
         tuning: Search before the seeds, if any.
         fits: Power laws.
         simple: Whether simple forecasts are made for each condition and seed.
+        reach: Members whose final validation error is the mark in a table of the steps that each
+            member needs to reach it.
     """
 
     name: str
@@ -146,6 +148,7 @@ class Experiment:
     tuning: Tuning | None
     fits: list[Fit]
     simple: bool
+    reach: list[str]
 
     def config(
         self, condition: str, member: str, seed: int, tuned: Mapping[str, Any] | None = None
@@ -171,6 +174,23 @@ class Experiment:
             target = count_parameters(aim.model, aim.data)
             config = replace(config, model=match_parameters(config.model, config.data, target))
         return config
+
+    def test_data(self, condition: str, seed: int) -> dict[str, DataConfig]:
+        """Further data sets on which a run is scored, by name; seeded unless they say a seed.
+
+        Args:
+            condition: Condition of the run.
+            seed: Seed of the run.
+        """
+        found = {}
+        for name, options in self.tests.items():
+            joint = {**self.shared, **self.conditions[condition], **options}
+            seeded = "data.seed" in self.seed_keys and "data.seed" not in options
+            data = load_config(self.files, joint).data
+            if seeded:
+                data = replace(data, name=f"{data.name}-s{seed}", seed=seed)
+            found[name] = data
+        return found
 
     def runs(self, tuned: Mapping[str, Mapping[str, Any]] | None = None) -> list[Run]:
         """All runs but those of the search, seed by seed, so that a part of them is a fair part.
@@ -228,9 +248,10 @@ KEYS = {
     "tuning",
     "fits",
     "simple",
+    "reach",
     "profiles",
 }
-PROFILE_KEYS = {"options", "conditions", "seeds", "evaluation", "tuning", "leave_out"}
+PROFILE_KEYS = {"options", "conditions", "members", "seeds", "evaluation", "tuning"}
 
 
 def load_experiment(path: Path, profile: str = "small") -> Experiment:
@@ -276,22 +297,17 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
     _check_keys(chosen, PROFILE_KEYS)
     files = content.get("config", [])
     files = [files] if isinstance(files, str) else files
-    left_out = chosen.get("leave_out", [])
     shared = flatten(content.get("options") or {})
     extra = flatten(chosen.get("options") or {})
-    special = chosen.get("conditions") or {}
+    special = _options_of(chosen, "conditions", content.get("conditions") or {"all": {}})
+    special_members = _options_of(chosen, "members", content["members"])
     conditions = {
-        name: {**flatten(options or {}), **extra, **flatten(special.get(name) or {})}
+        name: {**flatten(options or {}), **extra, **special[name]}
         for name, options in (content.get("conditions") or {"all": {}}).items()
-        if name not in left_out
     }
-    unknown = [name for name in special if name not in conditions]
-    if unknown:
-        raise ValueError(f"Expected conditions among {', '.join(conditions)} (got {unknown}).")
     members = {
-        name: flatten(options or {})
+        name: {**flatten(options or {}), **special_members[name]}
         for name, options in content["members"].items()
-        if name not in left_out
     }
     reference = content.get("reference", next(iter(members)))
     if reference not in members:
@@ -311,15 +327,35 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
         conditions=conditions,
         members=members,
         tests={name: flatten(options) for name, options in (content.get("tests") or {}).items()},
-        evaluation=_record(EvaluationPlan, plan),
-        tuning=_record(Tuning, tuning) if tuning else None,
-        fits=[_record(Fit, item) for item in content.get("fits") or []],
+        evaluation=from_section(EvaluationPlan, plan),
+        tuning=from_section(Tuning, tuning) if tuning else None,
+        fits=[from_section(Fit, item) for item in content.get("fits") or []],
         simple=bool(content.get("simple", True)),
+        reach=list(content.get("reach") or []),
     )
 
 
-def _record(kind: type[T], values: dict[str, Any]) -> T:
-    """Make a dataclass of this module; lists become tuples."""
+def _options_of(
+    profile: dict[str, Any], kind: str, known: Mapping[str, Any]
+) -> dict[str, dict[str, str]]:
+    """Options that a profile adds to conditions or members, by name; none for most."""
+    given = profile.get(kind) or {}
+    unknown = [name for name in given if name not in known]
+    if unknown:
+        raise ValueError(f"Expected {kind} among {', '.join(known)} (got {unknown}).")
+    return {name: flatten(given.get(name) or {}) for name in known}
+
+
+def from_section(kind: type[T], values: dict[str, Any]) -> T:
+    """Make a dataclass of this module; lists become tuples.
+
+    Args:
+        kind: The dataclass.
+        values: Its values.
+
+    Raises:
+        ValueError: If a key is unknown.
+    """
     _check_keys(values, {item.name for item in fields(kind)})  # type: ignore[arg-type]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
     return kind(**values)

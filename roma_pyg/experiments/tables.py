@@ -88,6 +88,7 @@ def collect(place: Place) -> Results:
                 "peak_memory_mib": record["peak_memory_mib"],
                 "learning_rate": training["learning_rate"],
                 "val_loss": record["curve"]["val/loss"][-1],
+                "nodes": record["nodes"],
                 "samples": record["samples"],
                 "compute": 6 * record["parameters"] * tokens,
                 "seconds": record["seconds"],
@@ -193,7 +194,7 @@ def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterato
             if method not in table.index:
                 cells.append("-")
                 continue
-            series = table.loc[method].dropna() * column.unit
+            series = pd.Series(table.loc[method]).dropna() * column.unit
             if series.empty:
                 cells.append("-")
                 continue
@@ -228,7 +229,7 @@ def against_reference(results: Results, condition: str) -> Iterator[str]:
             if pair.shape[1] == 0:
                 cells.append("-")
                 continue
-            ratio = paired_ratio(list(pair.loc[method]), list(pair.loc[reference]))
+            ratio = paired_ratio(*(pair.T[name].to_list() for name in (method, reference)))
             text = significant(ratio.ratio)
             if ratio.pairs >= FEW_PAIRS:
                 text += f" [{significant(ratio.low)}, {significant(ratio.high)}] p {ratio.p:.2g}"
@@ -265,10 +266,10 @@ def _ordinal(number: int) -> str:
 def run_table(results: Results) -> Iterator[str]:
     """Markdown table of parameters, speed and memory."""
     yield (
-        "| condition | member | runs | parameters | learning rate | steps | steps/s | "
+        "| condition | nodes | member | runs | parameters | learning rate | steps | steps/s | "
         "peak memory GiB | validation loss |"
     )
-    yield "| --- | --- |" + " ---: |" * 7
+    yield "| --- | ---: | --- |" + " ---: |" * 7
     if results.runs.empty:
         return
     for condition in results.experiment.conditions:
@@ -278,10 +279,41 @@ def run_table(results: Results) -> Iterator[str]:
             if rows.empty:
                 continue
             spread = f" ({rows['val_loss'].std():.4f})" if len(rows) > 1 else ""
+            nodes = round(rows["nodes"].mean())
             yield (
-                f"| {condition} | {member} | {len(rows)} | {rows['parameters'].iloc[0]:,} | "
+                f"| {condition} | {nodes:,} | {member} | {len(rows)} | "
+                f"{rows['parameters'].iloc[0]:,} | "
                 f"{rows['learning_rate'].iloc[0]:g} | {rows['steps'].iloc[0]:,} | "
                 f"{rows['steps_per_second'].mean():.2f} | "
                 f"{rows['peak_memory_mib'].max() / 1024:.2f} | "
                 f"{rows['val_loss'].mean():.4f}{spread} |"
             )
+
+
+def steps_to_reach(results: Results, mark: str, tag: str) -> Iterator[str]:
+    """Markdown table: steps after which each member has the final validation error of another.
+
+    Args:
+        results: The results.
+        mark: The other member.
+        tag: Validation scalar, such as ``val/smspe/16``.
+    """
+    curves = results.curves
+    yield "| condition | member | steps | share of those of the other | final |"
+    yield "| --- | --- | ---: | ---: | ---: |"
+    for condition in results.experiment.conditions:
+        means = {
+            member: rows.groupby("step")[tag].mean()
+            for member in results.learned
+            for rows in [curves[(curves["condition"] == condition) & (curves["member"] == member)]]
+            if len(rows)
+        }
+        if mark not in means:
+            continue
+        goal, total = float(means[mark].iloc[-1]), int(means[mark].index[-1]) + 1
+        for member, curve in means.items():
+            below = curve[curve <= goal]
+            steps = f"{int(below.index[0]) + 1:,}" if len(below) else "not reached"
+            share = f"{(int(below.index[0]) + 1) / total:.2f}" if len(below) else "-"
+            final = significant(100 * float(curve.iloc[-1]))
+            yield f"| {condition} | {member} | {steps} | {share} | {final} |"

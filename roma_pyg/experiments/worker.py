@@ -16,12 +16,12 @@ from typing import Any
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from roma_pyg.analysis.evaluation import evaluate
+from roma_pyg.analysis.evaluation import VIEWS, evaluate
 from roma_pyg.analysis.scores import MAIN_VIEW, Score
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.experiments.records import circumstances, same_options, write_record
-from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run
+from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
@@ -58,12 +58,6 @@ class Job:
     @classmethod
     def of(cls, experiment: Experiment, run: Run, record: Path) -> Job:
         """The job of a run."""
-        from roma_pyg.cli.parser import load_config
-
-        tests = {}
-        for name, options in experiment.tests.items():
-            shared = {**experiment.shared, **experiment.conditions[run.condition], **options}
-            tests[name] = load_config(experiment.files, shared).data
         return cls(
             record,
             run.condition,
@@ -72,7 +66,7 @@ class Job:
             run.trial,
             run.config,
             experiment.evaluation,
-            tests,
+            experiment.test_data(run.condition, run.seed),
         )
 
     def write(self, path: Path) -> None:
@@ -85,13 +79,12 @@ class Job:
     def read(cls, path: Path) -> Job:
         """Read a job that was written by :meth:`write`."""
         content = json.loads(path.read_text(encoding="utf-8"))
-        plan = {k: tuple(v) if isinstance(v, list) else v for k, v in content["evaluation"].items()}
         return cls(
             **{
                 **content,
                 "record": Path(content["record"]),
                 "config": from_dict(RunConfig, content["config"]),
-                "evaluation": EvaluationPlan(**plan),
+                "evaluation": from_section(EvaluationPlan, content["evaluation"]),
                 "tests": {k: from_dict(DataConfig, v) for k, v in content["tests"].items()},
             }
         )
@@ -117,6 +110,7 @@ def perform(job: Job) -> dict[str, Any]:
         "seed": job.seed,
         "trial": job.trial,
         "config": config.to_dict(),
+        "nodes": data.series.num_nodes,
         "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
     }
     methods: list[Forecaster]
@@ -188,7 +182,7 @@ def score(
     """
     window, horizon = data.options.window, data.options.horizon
     horizons = [step for step in plan.horizons if step <= horizon]
-    views = {"views": (MAIN_VIEW,)} if only_main else {}
+    views = (MAIN_VIEW,) if only_main else tuple(VIEWS)
     rows = evaluate(
         methods,
         data.series,
@@ -199,8 +193,8 @@ def score(
         times_per_view=plan.times,
         nodes_limit=plan.nodes,
         modes=("direct",),
+        views=views,
         ceiling=False,
-        **views,
     ).rows
     if plan.rollout:
         rows += evaluate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from torch import nn
+
 from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.rivals import (
@@ -36,4 +38,9 @@ def make_model(config: ModelConfig, data: DataConfig) -> GraphOperator:
         >>> make_model(ModelConfig(kind="gps"), DataConfig()).num_parameters > 1e5
         True
     """
-    return KINDS[config.kind](config, data)
+    model = KINDS[config.kind](config, data)
+    if config.initialization == "orthogonal":
+        for module in model.modules():
+            if isinstance(module, nn.Linear) and module.weight.device.type != "meta":
+                nn.init.orthogonal_(module.weight)
+    return model

@@ -25,7 +25,7 @@ from roma_pyg.training.loss import (
     step_errors,
 )
 from roma_pyg.training.optimizer import make_optimizer
-from roma_pyg.training.schedule import warmup_cosine
+from roma_pyg.training.schedule import make_schedule
 
 REPORTED_STEPS = (1, 4, 16, 64)
 
@@ -157,12 +157,14 @@ class RomaModule(L.LightningModule):
         self.log("optimizer/gradient_norm", torch.linalg.vector_norm(torch.stack(norms)))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        """Muon or AdamW with decay on matrices, warm-up and cosine decay per step."""
+        """Muon or AdamW with decay on matrices; warm-up and decay of the rate per step."""
         options = self.options
         optimizer = make_optimizer(
             self.model, options.learning_rate, options.weight_decay, options.optimizer
         )
-        schedule = warmup_cosine(optimizer, options.max_steps, options.warmup)
+        schedule = make_schedule(
+            optimizer, options.max_steps, options.warmup, kind=options.schedule
+        )
         return {
             "optimizer": optimizer,
             "lr_scheduler": {"scheduler": schedule, "interval": "step"},

@@ -73,7 +73,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         model,
         options,
         config.model.pool,
-        model.base.reference,
+        model.base.reference if options.horizon_weights else None,
         config.to_dict(),
         model.base.scale,
         config.model.effective,

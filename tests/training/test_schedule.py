@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from roma_pyg.training.schedule import learning_rate_factor, warmup_cosine
+from roma_pyg.training.schedule import learning_rate_factor, make_schedule
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def test_rises_then_falls_and_stays_in_range(warmup, max_steps):
 
 def test_scheduler_follows_the_function():
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=3.0)
-    schedule = warmup_cosine(optimizer, 20, warmup=0.2)
+    schedule = make_schedule(optimizer, 20, warmup=0.2)
     for step in range(20):
         assert optimizer.param_groups[0]["lr"] == pytest.approx(
             3.0 * learning_rate_factor(step, 20, 0.2)
@@ -65,4 +65,4 @@ def test_scheduler_follows_the_function():
 def test_errors(options, message):
     optimizer = torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=1.0)
     with pytest.raises(ValueError, match=message):
-        warmup_cosine(optimizer, **options)
+        make_schedule(optimizer, **options)
