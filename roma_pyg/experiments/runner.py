@@ -250,11 +250,12 @@ def outcome(record: dict[str, Any]) -> str:
         parts.append(f"{parameters:5.2f} M {record['steps_per_second']:5.2f} steps/s")
         losses = record["curve"].get("val/loss", [])
         parts.append(f"val {losses[-1]:.4f}" if losses else "")
-    rows = [r for r in record.get("scores", []) if r["view"] == MAIN_VIEW and r["mode"] == "direct"]
     best: dict[int, float] = {}
-    for row in rows:
-        if row["smspe"] is not None:
-            best[row["horizon"]] = min(row["smspe"], best.get(row["horizon"], float("inf")))
+    if scores := record.get("scores"):
+        names = ("view", "mode", "horizon", "smspe")
+        for view, mode, step, error in zip(*(scores[name] for name in names), strict=True):
+            if (view, mode) == (MAIN_VIEW, "direct") and error is not None:
+                best[step] = min(error, best.get(step, float("inf")))
     ahead = sorted(best)[1:]
     parts += [f"{step} ahead {100 * best[step]:.3f}" for step in ahead]
     return "  ".join([*parts, _duration(record["seconds"])])

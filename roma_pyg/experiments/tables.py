@@ -70,7 +70,7 @@ def collect(place: Place) -> Results:
     rows, scores, curves = [], [], []
     for record in records:
         key = {name: record[name] for name in ("condition", "member", "seed")}
-        scores += [{**key, **row} for row in record["scores"]]
+        scores.append(pd.DataFrame(record["scores"]).assign(**key))
         if record["member"] == SIMPLE:
             continue
         curve = pd.DataFrame(record["curve"])
@@ -100,7 +100,7 @@ def collect(place: Place) -> Results:
         found,
         len(runs),
         pd.DataFrame(rows),
-        pd.DataFrame(scores),
+        pd.concat(scores, ignore_index=True),
         pd.concat(curves) if curves else pd.DataFrame(),
     )
 

@@ -9,7 +9,7 @@ import json
 import shutil
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -140,7 +140,11 @@ def perform(job: Job) -> dict[str, Any]:
         for name, other in tests.items():
             others = score(on_other[name], other, job.evaluation, config.data.noise, only_main=True)
             rows += [replace(row, view=name) for row in others]
-        record["scores"] = [asdict(row) for row in rows]
+        record["scores"] = {
+            item.name: [_rounded(getattr(row, item.name)) for row in rows]
+            for item in fields(Score)
+            if not item.name.startswith("skill")
+        }
     record["seconds"] = round(time.perf_counter() - begin, 1)
     record["made"] = circumstances()
     write_record(job.record, record)
@@ -222,8 +226,12 @@ def read_curve(folder: Path) -> dict[str, list[float]]:
     for tag in tags:
         series = {event.step: event.value for event in events.Scalars(tag)}
         curve.setdefault("step", sorted(series))
-        curve[tag] = [float(f"{series[step]:.6g}") for step in curve["step"] if step in series]
+        curve[tag] = [_rounded(series[step]) for step in curve["step"] if step in series]
     return curve
+
+
+def _rounded(value: Any) -> Any:  # noqa: ANN401
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 if __name__ == "__main__":

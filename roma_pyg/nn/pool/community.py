@@ -30,7 +30,7 @@ def balanced_communities(graph: Graph, count: int, seed: int = 0) -> IntArray:
     >>> sender = np.array([0, 1, 2, 3])
     >>> pairs = Graph.from_edges(sender, sender + np.array([1, -1, 1, -1]), 5)
     >>> balanced_communities(pairs, 2)
-    array([0, 0, 1, 1, 1])
+    array([0, 0, 1, 1, 0])
     """
     if not 1 <= count <= graph.num_nodes:
         raise ValueError(f"Expected 'count' in [1, {graph.num_nodes}] (got {count}).")

@@ -1,0 +1,251 @@
+"""A whole experiment on a graph of 200 nodes, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+from roma_pyg.cli.bench import main
+from roma_pyg.experiments.records import read_record, same_options, write_record
+from roma_pyg.experiments.runner import Place, tuned
+from roma_pyg.experiments.spec import load_experiment
+from roma_pyg.experiments.tables import collect, significant
+
+SMALL = {
+    "options": {
+        "data": {
+            "name": "tiny",
+            "steps": 200,
+            "window": 8,
+            "horizon": 4,
+            "nodes_per_graph": 32,
+            "graph.nodes": 300,
+            "positional": {"eigenmaps": 2, "walk_embedding": 2},
+        },
+        "model": {
+            "features": 4,
+            "encoder": {"width": 8, "layers": 1},
+            "pool": {"sizes": [4], "width": 8},
+            "operator": {"width": 16, "layers": 1, "heads": 2},
+            "trunk": {"basis": 4, "width": 16, "layers": 1},
+        },
+        "training": {"max_steps": 4, "val_interval": 2, "val_batches": 1, "workers": 0},
+    },
+    "match": True,
+    "seeds": [0, 1],
+    "seed_keys": ["training.seed"],
+    "reach": ["DON"],
+    "conditions": {"one": {}, "two": {"data.noise": 0.01}},
+    "members": {"ROMA": {}, "DON": {"model.kind": "tokenwise"}},
+    "tests": {"other coupling": {"data": {"name": "strong", "kuramoto.coupling": 3.0}}},
+    "tuning": {"options": {"training.learning_rate": [1e-3, 1e-2]}, "steps": 2},
+    "fits": [{"x": "samples", "conditions": ["one", "two"]}],
+    "evaluation": {
+        "horizons": [1, 4],
+        "rollout": [4, 8],
+        "times": 2,
+        "rollout_times": 1,
+        "mlp_steps": 5,
+    },
+    "profiles": {"small": {}},
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench")
+    content = {**SMALL, "options": {**SMALL["options"]}}
+    content["options"]["data"] = {**SMALL["options"]["data"], "root": str(folder / "data")}
+    path = folder / "tiny.yaml"
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    words = ["run", str(path), "--output", str(folder / "bench"), "--jobs", "2"]
+    assert main([*words, "--conditions", "one"]) == 0
+    assert main([*words, "--conditions", "two", "--seeds", "1", "--members", "ROMA"]) == 0
+    return path, folder / "bench"
+
+
+def place_of(finished) -> Place:
+    path, output = finished
+    return Place(output, load_experiment(path))
+
+
+def test_every_run_has_a_record_with_its_origin(finished):
+    place = place_of(finished)
+    runs = [*place.experiment.trials(), *place.experiment.runs(tuned(place))]
+    records = [record for run in runs if (record := place.finished(run)) is not None]
+    assert len(records) == 4 + 6 + 1
+    for record in records:
+        assert record["made"]["torch"]
+        assert record["made"]["processor"]
+        assert record["seconds"] > 0
+
+
+def test_members_get_what_the_search_found(finished):
+    place = place_of(finished)
+    best = tuned(place)
+    assert set(best) == {"ROMA", "DON"}
+    for run in place.experiment.trials():
+        other = [t for t in place.experiment.trials() if t.member == run.member]
+        losses = {
+            t.trial["training.learning_rate"]: place.finished(t)["curve"]["val/loss"][-1]
+            for t in other
+        }
+        assert best[run.member]["training.learning_rate"] == min(losses, key=losses.get)
+    rates = collect(place).runs.groupby("member")["learning_rate"].unique()
+    for member, options in best.items():
+        assert list(rates[member]) == [options["training.learning_rate"]]
+
+
+def test_report_has_tables_figures_and_origin(finished):
+    _, output = finished
+    folder = output / "tiny" / "small" / "report"
+    text = (folder / "report.md").read_text(encoding="utf-8")
+    assert "7 of 12 runs finished" in text
+    for expected in (
+        "## one",
+        "## two",
+        "| persistence |",
+        "| MLP, own + neighbours |",
+        "| ROMA |",
+        "**In units of ROMA**",
+        "**Other coupling**",
+        "8 ahead, rollout",
+        "No power law over samples yet",
+        "Steps to the final validation sMSPE of `DON`",
+        "ROMA is",
+    ):
+        assert expected in text
+    for name in ("errors.png", "curves.png"):
+        assert (folder / name).read_bytes().startswith(b"\x89PNG")
+    scores = pd.read_csv(folder / "scores.csv")
+    assert {"persistence", "ROMA", "DON"} <= set(scores["method"])
+    assert set(scores["seed"]) == {0, 1}
+    origin = json.loads((folder / "experiment.json").read_text(encoding="utf-8"))
+    assert origin["seeds"] == [0, 1]
+    assert len(origin["runs"]) == 7
+
+
+def test_table_shows_mean_and_spread_of_the_scores(finished):
+    _, output = finished
+    results = collect(place_of(finished))
+    rows = results.scores
+    rows = rows[
+        (rows["method"] == "ROMA")
+        & (rows["condition"] == "one")
+        & (rows["view"] == "held-out nodes and time")
+        & (rows["mode"] == "direct")
+        & (rows["horizon"] == 4)
+    ]["smspe"]
+    text = (output / "tiny" / "small" / "report" / "report.md").read_text(encoding="utf-8")
+    line = next(line for line in text.splitlines() if line.startswith("| ROMA |"))
+    shown = f"{significant(100 * rows.mean())} ({significant(100 * rows.std(), 2)})"
+    assert shown in line.replace("**", "")
+
+
+def test_what_is_finished_is_not_run_again(finished, capsys):
+    path, output = finished
+    before = {p: p.stat().st_mtime_ns for p in (output / "tiny/small/records").iterdir()}
+    assert main(["run", str(path), "--output", str(output), "--conditions", "one"]) == 0
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    printed = capsys.readouterr().out
+    assert "search: 4, of which 4 are finished" in printed
+    assert "runs: 6, of which 6 are finished" in printed
+
+
+def test_a_record_with_other_options_does_not_count(finished, tmp_path):
+    path, output = finished
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["options"]["training"]["max_steps"] = 6
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(content), encoding="utf-8")
+    place = Place(output, load_experiment(other))
+    assert all(place.finished(run) is None for run in place.experiment.runs())
+
+
+def test_only_a_part(finished):
+    _, output = finished
+    names = {p.name for p in (output / "tiny/small/records").iterdir()}
+    assert [name for name in names if name.startswith("two")] == ["two__roma__seed1.json"]
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--members", "GRU"], "members among ROMA, DON"),
+        (["--seeds", "7"], "seeds among 0, 1"),
+        (["--jobs", "0"], "at least 1"),
+        (["--profile", "paper"], "'small'"),
+    ],
+)
+def test_says_what_is_wrong(finished, capsys, words, message):
+    path, output = finished
+    assert main(["run", str(path), "--output", str(output), *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_report_of_nothing(finished, tmp_path, capsys):
+    path, _ = finished
+    assert main(["report", str(path), "--output", str(tmp_path)]) == 2
+    assert "finished runs" in capsys.readouterr().err
+
+
+def test_a_failing_run_is_named_and_the_others_go_on(finished, tmp_path, capsys):
+    path, _ = finished
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    # Attention heads that are found not to fit only when the model is made.
+    content["members"]["Broken"] = {"training.precision": "no-such-precision"}
+    del content["tuning"]
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    words = ["run", str(other), "--output", str(tmp_path / "bench"), "--seeds", "0"]
+    assert main([*words, "--conditions", "one", "--members", "Broken", "DON"]) == 2
+    captured = capsys.readouterr()
+    assert "FAILED, see" in captured.out
+    assert "one__broken__seed0" in captured.err
+    assert (tmp_path / "bench/tiny/small/records/one__don__seed0.json").is_file()
+    log = tmp_path / "bench/tiny/small/logs/one__broken__seed0.log"
+    assert "no-such-precision" in log.read_text(encoding="utf-8")
+
+
+def test_goes_on_after_it_was_interrupted(finished, tmp_path):
+    path, _ = finished
+    words = [sys.executable, "-m", "roma_pyg.cli.bench", "run", str(path)]
+    words += ["--output", str(tmp_path), "--members", "ROMA", "--conditions", "one"]
+    words += ["--seeds", "0"]
+    process = subprocess.Popen(words, stdout=subprocess.DEVNULL, env=os.environ)
+    records = tmp_path / "tiny/small/records"
+    deadline = time.monotonic() + 120
+    while not (records.is_dir() and any(records.iterdir())) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(60) == 130
+    left = {p.name: p.stat().st_mtime_ns for p in records.iterdir()}
+    assert left
+    subprocess.run(words, check=True, capture_output=True)
+    after = {p.name: p.stat().st_mtime_ns for p in records.iterdir()}
+    assert len(after) == 2 + 1
+    assert {name: after[name] for name in left} == left
+
+
+def test_records_are_whole_or_not_there(tmp_path):
+    path = tmp_path / "records" / "x.json"
+    write_record(path, {"config": {}, "value": float("nan")})
+    assert read_record(path) == {"config": {}, "value": None}
+    path.write_text(path.read_text()[:5])
+    assert read_record(path) is None
+    assert read_record(Path("nowhere.json")) is None
+
+
+def test_new_options_have_their_defaults():
+    assert same_options({"training": {"seed": 1}}, {"training": {"seed": 1, "clip": 1.0}})
+    assert not same_options({"training": {"seed": 1}}, {"training": {"seed": 2}})
+    assert not same_options({"training": {"gone": 1}}, {"training": {}})
