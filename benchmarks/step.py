@@ -24,8 +24,8 @@ import psutil
 import torch
 from published_size import Step, make_batch, make_model, peak_gb
 
-from roma_pyg.cli.parser import parse_arguments
 from roma_pyg.models.roma import Roma
+from roma_pyg.options.parser import parse_arguments
 
 ROOT = Path(__file__).parents[1]
 SIZES = ("published", "published, muon", "quickstart", "b", "l", "h")

@@ -10,7 +10,7 @@ import json
 import re
 from pathlib import Path
 
-from roma_pyg.cli.keys import Key, catalogue, describe_type
+from roma_pyg.options.keys import Key, catalogue, describe_type
 
 TARGET = Path(__file__).with_name("configuration.md")
 
@@ -27,6 +27,9 @@ Short options: `--max_steps`, `--resume`, `--seed` (training), `--edges`, `--ser
 """
 
 
+TABLE = ["| key | default | value | meaning |", "| --- | --- | --- | --- |"]
+
+
 def as_code(text: str) -> str:
     """Turn the double back-quotes of docstrings into Markdown code, and escape table bars."""
     return re.sub(r"``(.+?)``", r"`\1`", text).replace("|", "\\|")
@@ -34,7 +37,7 @@ def as_code(text: str) -> str:
 
 def render() -> str:
     """Return the page."""
-    lines = [HEAD]
+    lines = [HEAD, *TABLE]
     for entry in catalogue():
         if isinstance(entry, Key):
             name = entry.name.rpartition(".")[2]
@@ -43,7 +46,7 @@ def render() -> str:
             lines.append(f"| `{name}` | `{default}` | {kind} | {as_code(entry.meaning)} |")
         else:
             lines += ["", f"## `{entry.name}`", "", as_code(entry.meaning), ""]
-            lines += ["| key | default | value | meaning |", "| --- | --- | --- | --- |"]
+            lines += TABLE
     return re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 

@@ -19,7 +19,6 @@ from roma_pyg.__about__ import __version__
 
 if TYPE_CHECKING:
     from roma_pyg.analysis.evaluation import evaluate
-    from roma_pyg.cli.parser import load_config
     from roma_pyg.config import RunConfig
     from roma_pyg.data.graph import Graph
     from roma_pyg.data.load import load_series
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from roma_pyg.data.store import open_store as open_series
     from roma_pyg.models.forecast import RomaForecaster
     from roma_pyg.models.roma import Roma
+    from roma_pyg.options.parser import load_config
     from roma_pyg.training.restore import load
     from roma_pyg.training.run import evaluate_run, train
 
@@ -39,7 +39,7 @@ _HOME = {
     "evaluate": "roma_pyg.analysis.evaluation",
     "evaluate_run": "roma_pyg.training.run",
     "load": "roma_pyg.training.restore",
-    "load_config": "roma_pyg.cli.parser",
+    "load_config": "roma_pyg.options.parser",
     "load_series": "roma_pyg.data.load",
     "open_series": "roma_pyg.data.store:open_store",
     "train": "roma_pyg.training.run",

@@ -8,10 +8,10 @@ import pytest
 import torch
 import yaml
 
-from roma_pyg.cli.keys import all_keys
-from roma_pyg.cli.parser import load_config
 from roma_pyg.cli.train import main
 from roma_pyg.models.roma import Roma
+from roma_pyg.options.keys import all_keys
+from roma_pyg.options.parser import load_config
 
 ROOT = Path(__file__).parents[1]
 # Experiments of many runs are looked at in tests/experiments.

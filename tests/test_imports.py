@@ -12,7 +12,7 @@ import roma_pyg
 
 # Every sub-package, with those it may import. `nn`, `physics` and `data` know nothing of each
 # other; `training` may use `analysis`, not the other way round.
-BASE = {"config", "kernels", "__about__"}
+BASE = {"config", "kernels", "recipes", "__about__"}
 LOWEST = {"geometry", "dynamics"}
 MAY_IMPORT = {
     "geometry": set(),
@@ -23,7 +23,10 @@ MAY_IMPORT = {
     "models": LOWEST | {"nn", "physics", "data"},
     "analysis": LOWEST | {"nn", "physics", "data", "models"},
     "training": LOWEST | {"nn", "physics", "data", "models", "analysis"},
-    "cli": LOWEST | {"nn", "physics", "data", "models", "analysis", "training"},
+    "options": set(),
+    "experiments": LOWEST | {"nn", "physics", "data", "models", "analysis", "training", "options"},
+    "cli": LOWEST
+    | {"nn", "physics", "data", "models", "analysis", "training", "options", "experiments"},
 }
 PACKAGE = Path(roma_pyg.__file__).parent
 MODULES = sorted(path.relative_to(PACKAGE) for path in PACKAGE.rglob("*.py"))

@@ -13,7 +13,7 @@ import numpy as np
 from jsonargparse import ArgumentParser
 
 from roma_pyg.cli.console import guarded, write
-from roma_pyg.cli.parser import parse_arguments
+from roma_pyg.options.parser import parse_arguments
 
 GENERATE = """Generate the data set of a configuration in data.root/data.name. A data set that is
 already there with the same options is used again, one that was interrupted is finished."""

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from roma_pyg.cli.console import guarded, write
-from roma_pyg.cli.parser import load_config
+from roma_pyg.options.parser import load_config
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from jsonargparse import ArgumentParser
 
 from roma_pyg.cli.console import guarded, write
-from roma_pyg.cli.parser import parse_arguments
 from roma_pyg.config import RunConfig
+from roma_pyg.options.parser import parse_arguments
 
 DESCRIPTION = """Train ROMA and compare it with simple forecasts. Without options this is the
 quickstart: a small Kuramoto system is generated. Own data: --edges FILE --series FILE."""

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import yaml
 
-from roma_pyg.cli.keys import nearest
-from roma_pyg.cli.parser import flatten, load_config
 from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.options.keys import nearest
+from roma_pyg.options.parser import flatten, load_config
 
 T = TypeVar("T")
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from roma_pyg.config import EncoderConfig, PoolConfig
+from roma_pyg.models.community import CommunitySelect
 from roma_pyg.nn.hyperbolic import HyperbolicConv
 from roma_pyg.nn.pool import (
-    CommunitySelect,
     Select,
     assign,
     assignment_entropy,

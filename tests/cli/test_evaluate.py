@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from roma_pyg.cli.evaluate import main
-from roma_pyg.cli.parser import config_to_yaml
 from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.options.parser import config_to_yaml
 
 
 class Table:

@@ -1,6 +1,5 @@
 """Learned renormalization, in PyG's terms: select, reduce, connect, and their losses."""
 
-from roma_pyg.nn.pool.community import CommunitySelect, balanced_communities
 from roma_pyg.nn.pool.connect import (
     ConnectOutput,
     coarse_adjacency,
@@ -17,13 +16,11 @@ from roma_pyg.nn.pool.reduce import lift, pool
 from roma_pyg.nn.pool.select import Select, SelectOutput, assign
 
 __all__ = [
-    "CommunitySelect",
     "ConnectOutput",
     "Select",
     "SelectOutput",
     "assign",
     "assignment_entropy",
-    "balanced_communities",
     "coarse_adjacency",
     "coarsen_dense",
     "dense_to_edges",

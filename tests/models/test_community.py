@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from roma_pyg.data.graph import Graph
-from roma_pyg.nn.pool import CommunitySelect, balanced_communities
+from roma_pyg.models.community import CommunitySelect, balanced_communities
 
 
 def cliques(count, size, seed=0):

@@ -21,9 +21,8 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from roma_pyg.__about__ import __version__
-from roma_pyg.cli.console import write
-from roma_pyg.cli.keys import Key, all_keys, all_sections, catalogue, describe_type, nearest
 from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.options.keys import Key, all_keys, all_sections, catalogue, describe_type, nearest
 from roma_pyg.recipes import expand
 
 if TYPE_CHECKING:
@@ -138,7 +137,7 @@ def parse_arguments(
     assignments |= expand(line)
     config, options = _finish(parser, assignments, rest)
     if len(arguments) < len(words):
-        write(config_to_yaml(config))
+        sys.stdout.write(config_to_yaml(config) + "\n")
         raise SystemExit(0)
     return Arguments(config, options)
 

@@ -9,9 +9,9 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from roma_pyg.cli.keys import all_keys
-from roma_pyg.cli.parser import config_to_yaml, load_config, parse_arguments
 from roma_pyg.config import PoolConfig, RunConfig, TrainingConfig
+from roma_pyg.options.keys import all_keys
+from roma_pyg.options.parser import config_to_yaml, load_config, parse_arguments
 
 
 def parse(*argv: str) -> RunConfig:

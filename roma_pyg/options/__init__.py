@@ -1,0 +1,1 @@
+"""Options of a run: their catalogue, and how files and command lines are read."""
