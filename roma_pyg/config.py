@@ -614,7 +614,7 @@ class RunConfig:
     Args:
         recipe: ``published`` sets the options of objective, optimiser and schedule as in
             arXiv:2502.15913, ``roma`` leaves them as they are. It stands for these options where
-            it is written: later files and options beside it win.
+            it is written, in a file or on the command line: later files and options beside it win.
     """
 
     recipe: Literal["roma", "published"] = "roma"

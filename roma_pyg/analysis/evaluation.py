@@ -112,6 +112,8 @@ def evaluate(
             for noise in plan.noises:
                 history = noisy_history(series.values, time, window, noise, seed)
                 for method in forecasters:
+                    if time_part == "train" and getattr(method, "knows_training_times", False):
+                        continue
                     for mode, guess in _forecasts(method, history, series, wanted, plan):
                         board.add(method.name, group_of(method), noise, mode, guess, truth, rows)
             if simulator is not None:

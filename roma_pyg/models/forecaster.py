@@ -16,7 +16,9 @@ Group = Literal["naive", "baseline", "model", "ceiling"]
 class Forecaster(Protocol):
     """A method that forecasts the next ``horizon`` samples of nodes of a graph.
 
-    A class may also have an attribute ``group``, see :func:`group_of`.
+    A class may also have an attribute ``group``, see :func:`group_of`, and
+    ``knows_training_times``, if it was fitted on the series of held-out nodes: it is then scored at
+    held-out times only.
     """
 
     @property

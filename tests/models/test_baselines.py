@@ -11,6 +11,7 @@ from roma_pyg.models import baselines
 from roma_pyg.models.baselines import (
     MLP,
     LinearExtrapolation,
+    NodeRidge,
     Persistence,
     Ridge,
     fit_baselines,
@@ -366,6 +367,57 @@ class TestWindowSampler:
             WindowSampler(self.series(), **given, window=4, horizon=3, noise=0.0)
 
 
+class TestNodeRidge:
+    def series(self, noise=0.0):
+        """Every node oscillates at a rate of its own: no pooled linear map forecasts all."""
+        rng = np.random.default_rng(0)
+        rate, phase = rng.uniform(0.2, 1.2, (40, 1)), rng.uniform(0, 6, (40, 1))
+        values = 0.5 + 0.3 * np.sin(rate * np.arange(400) + phase)
+        return GraphSeries(ring(40), values.astype(np.float32))
+
+    def test_learns_the_rate_of_each_node(self, small):
+        series, split = self.series(), make_split(steps=400)
+        methods = fit_baselines(series, split, WINDOW, HORIZON, 0.0, 0, mlp_steps=0)
+        error = {}
+        for method in methods[2:]:
+            at = split.times["test"][0]
+            guess = method.forecast(series.values[:, at - WINDOW : at], series.graph)
+            truth = series.values[:, at : at + HORIZON]
+            error[method.name] = np.square(guess - truth).mean() ** 0.5
+        assert error["ridge per node"] < 0.01
+        assert error["ridge, own lags"] > 5 * error["ridge per node"]
+
+    def test_agrees_with_least_squares_of_numpy(self):
+        rng = np.random.default_rng(1)
+        series = GraphSeries(ring(6), rng.random((6, 120)).astype(np.float32))
+        method = NodeRidge(series, range(4, 100), 4, 3, 0.0, np.zeros(3))
+        past = rng.random((6, 4)).astype(np.float32)
+        guess = method.forecast(past, series.graph, np.array([2, 5]))
+        for row, node in enumerate((2, 5)):
+            u = series.values[node].astype(float)
+            lags = np.stack([np.append(u[t - 4 : t], 1) for t in range(4, 100)])
+            target = np.stack([u[t : t + 3] for t in range(4, 100)])
+            expected = np.append(past[node], 1) @ np.linalg.lstsq(lags, target, rcond=None)[0]
+            np.testing.assert_allclose(guess[row], expected, rtol=1e-3)
+
+    def test_reads_training_times_only(self):
+        series = self.series()
+        hidden = series.values.copy()
+        hidden[:, :6] = np.nan
+        hidden[:, 202:] = np.nan
+        censored = GraphSeries(series.graph, hidden)
+        past = series.values[:, 300:310]
+        options = (range(16, 200), 10, 3, 1e-3, np.full(3, 1e-3))
+        first, second = (
+            NodeRidge(s, *options).forecast(past, series.graph) for s in (series, censored)
+        )
+        np.testing.assert_array_equal(first, second)
+
+    def test_large_graphs_have_none(self, small, monkeypatch):
+        monkeypatch.setattr(fit_module, "NODE_RIDGE_NUMBERS", 10)
+        assert "ridge per node" not in [method.name for method in fit(make_waves())]
+
+
 class TestFitBaselines:
     def test_methods(self, small):
         methods = fit(make_waves(), mlp_steps=2)
@@ -374,9 +426,10 @@ class TestFitBaselines:
             "linear extrapolation",
             "ridge, own lags",
             "ridge, own + neighbours",
+            "ridge per node",
             "MLP, own + neighbours",
         ]
-        assert [group_of(method) for method in methods] == ["naive"] * 4 + ["baseline"]
+        assert [group_of(method) for method in methods] == ["naive"] * 4 + ["baseline"] * 2
         series = make_waves()
         history = np.ascontiguousarray(series.values[:, :WINDOW])
         nodes = np.array([7, 3, 30])
@@ -392,11 +445,16 @@ class TestFitBaselines:
         methods = fit_baselines(
             make_waves(), make_split(), WINDOW, HORIZON, 0.0, 0, 1, mlp_own_lags=True
         )
-        assert [method.name for method in methods[4:]] == ["MLP, own lags", "MLP, own + neighbours"]
+        assert [method.name for method in methods[5:]] == ["MLP, own lags", "MLP, own + neighbours"]
 
     def forecasts(self, series, probe, mlp_steps=2):
         history = probe.values[:, 100 - WINDOW : 100]
-        return [m.forecast(history, probe.graph) for m in fit(series, mlp_steps=mlp_steps)]
+        # Ridge per node reads held-out nodes at training times, by design.
+        return [
+            m.forecast(history, probe.graph)
+            for m in fit(series, mlp_steps=mlp_steps)
+            if not getattr(m, "knows_training_times", False)
+        ]
 
     def test_held_out_values_are_never_read(self, small):
         series, split = make_waves(), make_split()

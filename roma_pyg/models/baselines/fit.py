@@ -8,6 +8,7 @@ from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split
 from roma_pyg.models.baselines.linear import LinearExtrapolation
 from roma_pyg.models.baselines.mlp import MLP
+from roma_pyg.models.baselines.node_ridge import NodeRidge
 from roma_pyg.models.baselines.persistence import Persistence
 from roma_pyg.models.baselines.ridge import Moments, Ridge
 from roma_pyg.models.baselines.samples import WindowSampler
@@ -15,6 +16,8 @@ from roma_pyg.models.forecaster import Forecaster
 
 FIT_WINDOWS = 196_608
 CHOICE_WINDOWS = 16_384
+NODE_RIDGE_NUMBERS = 5e8
+"""Coefficients above which there is no ridge per node; 2 GB of them."""
 
 
 def fit_baselines(
@@ -34,7 +37,8 @@ def fit_baselines(
     Everything is fitted on training nodes at training times, with neighbour means over the graph
     that the training nodes induce, and with the noise of the model on lags and targets. Only the
     ridge penalties are chosen on validation nodes at validation times (neighbours: training and
-    validation nodes). Test nodes and test times are never read.
+    validation nodes). Test times are never read, and test nodes only by
+    ridge per node.
 
     Time: the linear methods take seconds; the MLP dominates (see ``mlp_steps``). Memory does not
     grow with N or T beyond one copy of the training graph.
@@ -52,7 +56,9 @@ def fit_baselines(
 
     Returns:
         Persistence, linear extrapolation, ridge on own lags, ridge on own and neighbour-mean lags,
-        and the MLP on own and neighbour-mean lags (with ``mlp_own_lags`` before it the other one).
+        ridge per node (which reads the series of all nodes at training times; not beyond 2 GB of
+        coefficients), and the MLP on own and neighbour-mean lags (with ``mlp_own_lags`` before it
+        the other one).
 
     Raises:
         ValueError: If the window is below 2, or the split leaves nothing to fit on.
@@ -78,6 +84,18 @@ def fit_baselines(
         Ridge.fit(moments, choice, neighbors=False),
         Ridge.fit(moments, choice, neighbors=True),
     ]
+    if series.num_nodes * (window + 1) * horizon <= NODE_RIDGE_NUMBERS:
+        method = NodeRidge.fit(
+            series,
+            split.nodes["train"],
+            split.times["train"],
+            split.times["val"],
+            window,
+            horizon,
+            noise,
+            seed,
+        )
+        methods.append(method)
     if mlp_steps > 0:
         for neighbors in (False, True) if mlp_own_lags else (True,):
             methods.append(
