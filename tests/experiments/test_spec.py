@@ -152,6 +152,7 @@ def test_shipped_experiments_are_those_of_the_documentation():
         "size",
         "generalisation",
         "recipe",
+        "ablation",
     }
 
 
