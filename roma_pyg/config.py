@@ -304,8 +304,8 @@ class EncoderConfig:
     """
 
     geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
-    width: int = 64
-    layers: int = 2
+    width: int = 96
+    layers: int = 3
     curvature: float = 0.125
 
     def __post_init__(self) -> None:
@@ -376,7 +376,7 @@ class OperatorConfig:
     width: int = 128
     layers: int = 2
     heads: int = 4
-    num_functions: int = 16
+    num_functions: int = 4
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from collections.abc import Sequence
 from pathlib import Path
+from types import FrameType
 
 from roma_pyg.cli.console import guarded, write
 
@@ -57,6 +59,19 @@ def _make_parser() -> argparse.ArgumentParser:
 
 def _run(argv: Sequence[str] | None) -> int:
     options = _make_parser().parse_args(argv)
+    # A scheduler's signal ends the runs that were started, too.
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        return _perform(options)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+def _perform(options: argparse.Namespace) -> int:
     # Heavy imports wait until the options are known to be right.
     from roma_pyg.experiments.report import write_report
     from roma_pyg.experiments.runner import Place, Selection, run_experiment, states

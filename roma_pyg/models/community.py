@@ -91,6 +91,7 @@ class CommunitySelect(nn.Module):
         num_graphs: int,
         num_targets: int | None = None,
         rowptr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> Tensor:
         """One for the community of a node and zero for all others, as logits of `assign`.
 
@@ -100,6 +101,7 @@ class CommunitySelect(nn.Module):
             num_graphs: Number of graphs G, all of the same size n.
             num_targets: ``G * n``; all rows if None.
             rowptr: Not used.
+            edge_weight: Not used.
 
         Returns:
             Shape ``(G, n, m)``.

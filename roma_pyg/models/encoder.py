@@ -39,11 +39,16 @@ class GraphEncoder(nn.ModuleList):
         """
         count, graphs = batch.num_core, batch.num_graphs
         first, *others = cast("list[HyperbolicConv]", list(self))
-        points = first(first.space.from_tangent(tangent), batch.edge_index, count)
+        points = first(
+            first.space.from_tangent(tangent),
+            batch.edge_index,
+            count,
+            edge_weight=batch.edge_weight,
+        )
         edge_index, edge_weight = core_edges(batch.edge_index, batch.edge_weight, count)
         rowptr = row_offsets(edge_index[1], count)
         for layer in others:
-            points = layer(points, edge_index, count, rowptr)
+            points = layer(points, edge_index, count, rowptr, edge_weight)
         features = first.space.to_tangent(points)
         return Level(
             points=points,

@@ -132,8 +132,14 @@ class Renormalization(nn.Module):
         """
         count = level.num_graphs * level.num_nodes
         rowptr = row_offsets(level.edge_index[1], count)
-        embedded = self.embed(level.points, level.edge_index, count, rowptr)
-        logits = self.select.scores(level.points, level.edge_index, level.num_graphs, rowptr=rowptr)
+        embedded = self.embed(level.points, level.edge_index, count, rowptr, level.edge_weight)
+        logits = self.select.scores(
+            level.points,
+            level.edge_index,
+            level.num_graphs,
+            rowptr=rowptr,
+            edge_weight=level.edge_weight,
+        )
         return embedded, logits.to(level.lags.dtype)
 
     def coarsen(self, level: Level, embedded: Tensor, assignment: Tensor) -> Level:

@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from torch_geometric.nn import MessagePassing
 
 from roma_pyg.geometry.space import make_space
-from roma_pyg.nn.segment import AGGREGATIONS, Aggregation, row_offsets, segment_aggregate
+from roma_pyg.nn.segment import (
+    AGGREGATIONS,
+    Aggregation,
+    row_offsets,
+    segment_aggregate,
+    weighted_mean,
+)
 
 
 class HyperbolicConv(MessagePassing):
@@ -20,7 +26,8 @@ class HyperbolicConv(MessagePassing):
 
         h_k  = LayerNorm(log((W (*) x_k) (+) b))                   Moebius-linear, tangent space
         m_ij = act(V [h_i, h_j - h_i] + v)                         edge network
-        a_i  = [sum~_j m_ij, mean_j m_ij, var_j m_ij, max_j m_ij]  aggregations
+        a_i  = [sum~_j m_ij, mean_j m_ij, var_j m_ij, max_j m_ij,  aggregations
+                sum_j w_ij h_j]                                    coupled mean
         x_i' = exp(R log(x_i) + act(MLP([h_i, a_i])))              mixing, residual
 
     after the hyperbolic graph networks of Chami et al. (NeurIPS 2019), the edge convolution of
@@ -31,7 +38,9 @@ class HyperbolicConv(MessagePassing):
     map, which is the same map, as log(exp(v)) = v, and cheaper; (3) its argument is softly bounded
     (`PoincareBall.from_tangent`); (4) the sum enters as ``sum~ = sign(s) log(1 + |s|)``:
     the degrees of a scale-free graph reach 1e5, and so would the plain sum, while its logarithm
-    still tells the degree.
+    still tells the degree; (5) the mean of the senders' states by their couplings w_ij joins the
+    aggregations: the four others do not know how strongly neighbours act, and it is what a mean
+    field is made of.
 
     The first layer of the edge network is split into node-wise parts,
     ``V [h_i, h_j - h_i] = (V_a - V_b) h_i + V_b h_j``, learned as two matrices of their own, so
@@ -93,7 +102,7 @@ class HyperbolicConv(MessagePassing):
         if edge_layers == 2:
             self.edge = nn.Sequential(nn.Linear(out_channels, out_channels), nn.SiLU())
         self.mix = nn.Sequential(
-            nn.Linear(out_channels * (1 + len(aggregations)), out_channels),
+            nn.Linear(out_channels * (2 + len(aggregations)), out_channels),
             nn.SiLU(),
             nn.Linear(out_channels, out_channels),
         )
@@ -108,6 +117,7 @@ class HyperbolicConv(MessagePassing):
         edge_index: Tensor,
         num_targets: int | None = None,
         rowptr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> Tensor:
         """Convolve.
 
@@ -119,6 +129,8 @@ class HyperbolicConv(MessagePassing):
             num_targets: Number of receivers n; all nodes if None.
             rowptr: Row offsets of the receivers (`row_offsets`), to compute them once for several
                 layers; computed, with checks, if None.
+            edge_weight: Couplings w, non-negative, shape ``(e,)``; if None those of each receiver
+                are equal and sum to one.
 
         Returns:
             Points of the ball, shape ``(n, C_out)``.
@@ -150,7 +162,12 @@ class HyperbolicConv(MessagePassing):
             offsets=rowptr,
             size=(len(x), num_targets),
         )
-        update = self.activation(self.mix(torch.cat([targets, aggregated], dim=-1)))
+        if edge_weight is None:
+            count = (rowptr[1:] - rowptr[:-1]).clamp_min(1)
+            edge_weight = (1 / count.to(hidden.dtype))[edge_index[1]]
+        coupled = weighted_mean(hidden, edge_index, edge_weight, num_targets, rowptr)
+        joint = torch.cat([targets, aggregated, coupled], dim=-1)
+        update = self.activation(self.mix(joint))
         tangent = self.residual(self.space.to_tangent(x[:num_targets]))
         return self.space.from_tangent(tangent + update)
 

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -216,7 +217,8 @@ def test_a_failing_run_is_named_and_the_others_go_on(finished, tmp_path, capsys)
     assert "no-such-precision" in log.read_text(encoding="utf-8")
 
 
-def test_goes_on_after_it_was_interrupted(finished, tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_goes_on_after_it_was_interrupted(finished, tmp_path, number):
     path, _ = finished
     words = [sys.executable, "-m", "roma_pyg.cli.bench", "run", str(path)]
     words += ["--output", str(tmp_path), "--members", "ROMA", "--conditions", "one"]
@@ -226,8 +228,10 @@ def test_goes_on_after_it_was_interrupted(finished, tmp_path):
     deadline = time.monotonic() + 120
     while not (records.is_dir() and any(records.iterdir())) and time.monotonic() < deadline:
         time.sleep(0.1)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     assert process.wait(60) == 130
+    workers = [p for p in psutil.process_iter(["cmdline"]) if str(tmp_path) in str(p.info)]
+    assert workers == []
     left = {p.name: p.stat().st_mtime_ns for p in records.iterdir()}
     assert left
     subprocess.run(words, check=True, capture_output=True)

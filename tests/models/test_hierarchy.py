@@ -85,7 +85,10 @@ def test_columns_compete_over_the_whole_graph(tiny):
         points = second.select.space.from_tangent(features)
         coupling = first[0].T @ torch.from_numpy(graph.to_matrix().toarray()) @ first[0]
         edges = [(b, a) for a in range(4) for b in range(4) if b != a]
-        scores = second.select.scores(points, torch.tensor(edges).T, 1)
+        others = coupling * (1 - torch.eye(4))
+        weight = torch.stack([others[a, b] / others[a].sum() for b, a in edges])
+        edge_index = torch.tensor(edges).T
+        scores = second.select.scores(points, edge_index, 1, edge_weight=weight)
         np.testing.assert_allclose(hierarchy.assignments[1], assign(scores)[0], rtol=1e-4)
         np.testing.assert_allclose(hierarchy.couplings[0], coupling, rtol=1e-4)
 

@@ -21,7 +21,8 @@ def graph(seed=0, n=10, e=30, channels=4, geometry="hyperbolic"):
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)
 @pytest.mark.parametrize("edge_layers", [1, 2])
-def test_equals_a_loop_over_nodes(geometry, edge_layers):
+@pytest.mark.parametrize("weighted", [True, False])
+def test_equals_a_loop_over_nodes(geometry, edge_layers, weighted):
     """The edge network is applied to [h_i, h_j - h_i] as written in the docstring."""
     torch.manual_seed(0)
     conv = HyperbolicConv(4, 6, geometry=geometry, edge_layers=edge_layers)
@@ -30,12 +31,15 @@ def test_equals_a_loop_over_nodes(geometry, edge_layers):
     hidden = conv.norm(conv.space.to_tangent(conv.space.linear(x, conv.weight, conv.bias)))
     second = conv.sender.weight
     first = conv.receiver.weight + second
+    weight = torch.rand(edge_index.shape[1]) if weighted else None
     rows = []
     for node in range(10):
         own = hidden[node]
         pairs = [torch.cat([own, hidden[j] - own]) for j, i in edge_index.T.tolist() if i == node]
-        update = torch.zeros(4, 6)
+        update = torch.zeros(5, 6)
         if pairs:
+            into = edge_index[1] == node
+            share = weight[into] if weighted else torch.full((len(pairs),), 1 / len(pairs))
             linear = torch.stack(pairs) @ torch.cat([first, second], 1).T + conv.receiver.bias
             m = conv.edge(torch.nn.functional.silu(linear))
             update = torch.stack(
@@ -44,12 +48,14 @@ def test_equals_a_loop_over_nodes(geometry, edge_layers):
                     m.mean(0),
                     m.var(0, correction=0),
                     m.max(0).values,
+                    share @ hidden[edge_index[0, into]],
                 ]
             )
         rows.append(conv.mix(torch.cat([own, update.flatten()])))
     update = torch.nn.functional.silu(torch.stack(rows))
     expected = conv.space.from_tangent(conv.residual(conv.space.to_tangent(x)) + update)
-    torch.testing.assert_close(conv(x, edge_index), expected, rtol=1e-4, atol=1e-5)
+    result = conv(x, edge_index, edge_weight=weight)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_aggregation_by_hand_on_four_nodes():

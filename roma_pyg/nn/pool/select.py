@@ -136,6 +136,7 @@ class Select(nn.Module):
         num_graphs: int,
         num_targets: int | None = None,
         rowptr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> SelectOutput:
         """Assign the receivers, graph by graph.
 
@@ -144,7 +145,8 @@ class Select(nn.Module):
         Returns:
             The assignment of shape ``(G, n, m)``. Memory is O(e C + G n m).
         """
-        return SelectOutput(assign(self.scores(x, edge_index, num_graphs, num_targets, rowptr)))
+        logits = self.scores(x, edge_index, num_graphs, num_targets, rowptr, edge_weight)
+        return SelectOutput(assign(logits))
 
     def scores(
         self,
@@ -153,6 +155,7 @@ class Select(nn.Module):
         num_graphs: int,
         num_targets: int | None = None,
         rowptr: Tensor | None = None,
+        edge_weight: Tensor | None = None,
     ) -> Tensor:
         """Return the normalised logits of the receivers, before they compete for supernodes.
 
@@ -163,6 +166,7 @@ class Select(nn.Module):
             num_graphs: Number of graphs G, all of the same size n.
             num_targets: ``G * n``; all rows if None.
             rowptr: Row offsets of the receivers, computed if None.
+            edge_weight: Couplings, shape ``(e,)``; equal ones for each receiver if None.
 
         Returns:
             Logits of shape ``(G, n, m)``.
@@ -176,6 +180,6 @@ class Select(nn.Module):
                 f"Expected 'num_graphs' to divide the {num_targets} receivers into graphs of "
                 f"equal size (got {num_graphs})."
             )
-        tangent = self.space.to_tangent(self.conv(x, edge_index, num_targets, rowptr))
+        tangent = self.space.to_tangent(self.conv(x, edge_index, num_targets, rowptr, edge_weight))
         logits = self.norm(self.logits(tangent))
         return logits.reshape(num_graphs, -1, self.num_supernodes)
