@@ -24,11 +24,8 @@ class Roma(GraphOperator):
 
     Graph layers encode the recent history of each node and its neighbours (``encoder``), learned
     pooling makes the coarse levels (``renormalizations``), one transformer couples the tokens of
-    all levels (``blocks``), and an operator network (``operator``) turns each token into a
-    function of the time ahead. It is added to a simple base forecast (``base``) along a fixed
-    direction e of the latent space, and the observable is the length of the sum::
-
-        u(t) = base(t) e + sigma(t) operator(t, token)   in R^3,     y(t) = |u(t)|
+    all levels (``blocks``), and an operator network turns each token into a function of the time
+    ahead (`GraphOperator`).
 
     For B nodes, e edges, M supernodes, C channels and Q steps ahead, a forward pass takes
     O(e C + (B + M) C^2 + (B + M)^2 C + Q (B + M) C) per subgraph and never touches the whole graph.
