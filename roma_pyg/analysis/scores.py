@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 from roma_pyg.analysis.metrics import skill
 from roma_pyg.analysis.table import Style, format_table
+from roma_pyg.analysis.writing import write_text
 from roma_pyg.models.forecaster import Group
 
 Mode = Literal["direct", "rollout"]
@@ -139,7 +140,7 @@ class Evaluation:
         writer = csv.DictWriter(text, [entry.name for entry in fields(Score)], lineterminator="\n")
         writer.writeheader()
         writer.writerows(asdict(row) for row in self.rows)
-        _write(Path(path), text.getvalue())
+        write_text(Path(path), text.getvalue())
 
     def to_json(self, path: Path | str) -> None:
         """Write metadata and rows to a JSON file; numbers that are not finite become null."""
@@ -151,7 +152,7 @@ class Evaluation:
             for row in self.rows
         ]
         content = {"metadata": self.metadata, "rows": rows}
-        _write(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
+        write_text(Path(path), json.dumps(content, indent=1, allow_nan=False) + "\n")
 
 
 def with_skill(rows: list[Score]) -> list[Score]:
@@ -175,11 +176,3 @@ def with_skill(rows: list[Score]) -> list[Score]:
 
 def _place(row: Score) -> tuple[object, ...]:
     return row.view, row.noise, row.mode, row.horizon
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a text file so that a reader never sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION
 from roma_pyg.experiments.spec import Fit
 from roma_pyg.experiments.statistics import PowerLaw, power_law
-from roma_pyg.experiments.tables import Column, Results, headline_columns, values
+from roma_pyg.experiments.tables import Column, Results, headline_columns, rows_of, values
 
 LINES = ("-", "--", "-.", ":")
 AXES = {
@@ -61,8 +61,7 @@ def curves_figure(results: Results, tag: str, label: str) -> Figure:
     axes = figure.subplots(1, len(conditions), squeeze=False)[0]
     for axis, condition in zip(axes, conditions, strict=True):
         for place, member in enumerate(results.learned):
-            rows = results.curves
-            rows = rows[(rows["condition"] == condition) & (rows["member"] == member)]
+            rows = rows_of(results.curves, condition, member)
             if rows.empty or tag not in rows:
                 continue
             groups = rows.groupby("step")[tag]
@@ -89,9 +88,7 @@ def fit_points(results: Results, fit: Fit, column: Column) -> tuple[list[float],
     y: list[float] = []
     for condition in fit.conditions:
         table = values(results, condition, column)
-        runs = results.runs
-        runs = runs[(runs["condition"] == condition) & (runs["member"] == member)]
-        for _, run in runs.iterrows():
+        for _, run in rows_of(results.runs, condition, member).iterrows():
             if member in table.index and run["seed"] in table.columns:
                 value = float(table.loc[member, run["seed"]]) * column.unit
                 if math.isfinite(value) and value > 0:

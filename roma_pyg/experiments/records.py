@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from roma_pyg.__about__ import __version__
+from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig
 from roma_pyg.training.restore import from_dict
 
@@ -23,11 +24,8 @@ _WHERE: dict[str, Any] = {"output": "", "name": "", "workers": 0, "resume": Fals
 
 def write_record(path: Path, record: dict[str, Any]) -> None:
     """Write a record under a temporary name, then rename it; numbers that are not finite: null."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
     text = json.dumps(_finite(record), separators=(",", ":"), allow_nan=False)
-    temporary.write_text(text + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_text(path, text + "\n")
 
 
 def read_record(path: Path) -> dict[str, Any] | None:

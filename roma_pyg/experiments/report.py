@@ -11,6 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from roma_pyg.analysis.scores import MAIN_VIEW
+from roma_pyg.analysis.writing import write_text
 from roma_pyg.experiments.plots import curves_figure, errors_figure, fit_figure
 from roma_pyg.experiments.runner import Place
 from roma_pyg.experiments.tables import (
@@ -50,8 +51,8 @@ def write_report(place: Place) -> Path:
     parts += _figures(results, folder)
     results.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
     results.runs.to_csv(folder / "runs.csv", index=False)
-    _write(folder / "experiment.json", json.dumps(_origin(results), indent=1) + "\n")
-    _write(folder / "report.md", "\n".join(parts).rstrip() + "\n")
+    write_text(folder / "experiment.json", json.dumps(_origin(results), indent=1) + "\n")
+    write_text(folder / "report.md", "\n".join(parts).rstrip() + "\n")
     return folder
 
 
@@ -178,10 +179,4 @@ def _origin(results: Results) -> dict[str, Any]:
 def _save(figure: Figure, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,11 @@ def headline_columns(results: Results, view: str = MAIN_VIEW) -> list[Column]:
     return columns
 
 
+def rows_of(frame: pd.DataFrame, condition: str, member: str) -> pd.DataFrame:
+    """Rows of one member in one condition."""
+    return frame[(frame["condition"] == condition) & (frame["member"] == member)]
+
+
 def values(results: Results, condition: str, column: Column) -> pd.DataFrame:
     """Values of a column, methods as rows and seeds as columns."""
     rows = results.scores
@@ -185,56 +190,57 @@ def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterato
     for title, table in tables.items():
         means = table.mean(axis=1)
         best[title] = means.idxmin() if means.notna().any() else None
-    yield "| method | " + " | ".join(column.title for column in columns) + " |"
-    yield "| --- |" + " ---: |" * len(columns)
-    for method in results.methods:
-        cells = []
-        for column in columns:
-            table = tables[column.title]
-            if method not in table.index:
-                cells.append("-")
-                continue
-            series = pd.Series(table.loc[method]).dropna() * column.unit
-            if series.empty:
-                cells.append("-")
-                continue
-            text = significant(float(series.mean()))
-            if len(series) > 1:
-                text += f" ({significant(float(series.std()), 2)})"
-            text = f"**{text}**" if best[column.title] == method else text
-            if column.title in r2 and method in r2[column.title].index:
-                text += f" / {r2[column.title].loc[method].mean():.3f}"
-            cells.append(text)
-        if any(cell != "-" for cell in cells):
-            yield f"| {method} | " + " | ".join(cells) + " |"
+
+    def cell(method: str, column: Column) -> str:
+        table = tables[column.title]
+        if method not in table.index:
+            return "-"
+        series = pd.Series(table.loc[method]).dropna() * column.unit
+        if series.empty:
+            return "-"
+        text = significant(float(series.mean()))
+        if len(series) > 1:
+            text += f" ({significant(float(series.std()), 2)})"
+        text = f"**{text}**" if best[column.title] == method else text
+        if column.title in r2 and method in r2[column.title].index:
+            text += f" / {r2[column.title].loc[method].mean():.3f}"
+        return text
+
+    yield from _table(results.methods, columns, cell)
 
 
 def against_reference(results: Results, condition: str) -> Iterator[str]:
     """Markdown table: errors of each method in units of those of the reference."""
     reference = results.experiment.reference
     columns = headline_columns(results)
+    tables = {column.title: values(results, condition, column) for column in columns}
+
+    def cell(method: str, column: Column) -> str:
+        table = tables[column.title]
+        if method not in table.index or reference not in table.index:
+            return "-"
+        pair = table.loc[[method, reference]].dropna(axis=1)
+        pair = pair.loc[:, (pair > 0).all()]
+        if pair.shape[1] == 0:
+            return "-"
+        ratio = paired_ratio(*(pair.T[name].to_list() for name in (method, reference)))
+        text = significant(ratio.ratio)
+        if ratio.pairs >= FEW_PAIRS:
+            text += f" [{significant(ratio.low)}, {significant(ratio.high)}] p {ratio.p:.2g}"
+        return text
+
+    yield from _table([name for name in results.methods if name != reference], columns, cell)
+
+
+def _table(
+    methods: list[str], columns: list[Column], cell: Callable[[str, Column], str]
+) -> Iterator[str]:
+    """Markdown table of methods and columns; methods without any value are left out."""
     yield "| method | " + " | ".join(column.title for column in columns) + " |"
     yield "| --- |" + " ---: |" * len(columns)
-    for method in results.methods:
-        if method == reference:
-            continue
-        cells = []
-        for column in columns:
-            table = values(results, condition, column)
-            if method not in table.index or reference not in table.index:
-                cells.append("-")
-                continue
-            pair = table.loc[[method, reference]].dropna(axis=1)
-            pair = pair.loc[:, (pair > 0).all()]
-            if pair.shape[1] == 0:
-                cells.append("-")
-                continue
-            ratio = paired_ratio(*(pair.T[name].to_list() for name in (method, reference)))
-            text = significant(ratio.ratio)
-            if ratio.pairs >= FEW_PAIRS:
-                text += f" [{significant(ratio.low)}, {significant(ratio.high)}] p {ratio.p:.2g}"
-            cells.append(text)
-        if any(cell != "-" for cell in cells):
+    for method in methods:
+        cells = [cell(method, column) for column in columns]
+        if any(text != "-" for text in cells):
             yield f"| {method} | " + " | ".join(cells) + " |"
 
 
@@ -274,8 +280,7 @@ def run_table(results: Results) -> Iterator[str]:
         return
     for condition in results.experiment.conditions:
         for member in results.learned:
-            rows = results.runs
-            rows = rows[(rows["condition"] == condition) & (rows["member"] == member)]
+            rows = rows_of(results.runs, condition, member)
             if rows.empty:
                 continue
             spread = f" ({rows['val_loss'].std():.4f})" if len(rows) > 1 else ""
@@ -298,14 +303,13 @@ def steps_to_reach(results: Results, mark: str, tag: str) -> Iterator[str]:
         mark: The other member.
         tag: Validation scalar, such as ``val/smspe/16``.
     """
-    curves = results.curves
     yield "| condition | member | steps | share of those of the other | final |"
     yield "| --- | --- | ---: | ---: | ---: |"
     for condition in results.experiment.conditions:
         means = {
             member: rows.groupby("step")[tag].mean()
             for member in results.learned
-            for rows in [curves[(curves["condition"] == condition) & (curves["member"] == member)]]
+            for rows in [rows_of(results.curves, condition, member)]
             if len(rows)
         }
         if mark not in means:

@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from roma_pyg.analysis.evaluation import VIEWS, evaluate
 from roma_pyg.analysis.scores import MAIN_VIEW, Score
+from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.experiments.records import circumstances, same_options, write_record
@@ -66,14 +67,14 @@ class Job:
             run.trial,
             run.config,
             experiment.evaluation,
-            experiment.test_data(run.condition, run.seed),
+            # Trials are not scored, so they need no further data sets.
+            {} if run.trial else experiment.test_data(run.condition, run.seed),
         )
 
     def write(self, path: Path) -> None:
         """Write the job as JSON."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = {**asdict(self), "record": str(self.record)}
-        path.write_text(json.dumps(content, indent=1), encoding="utf-8")
+        write_text(path, json.dumps(content, indent=1))
 
     @classmethod
     def read(cls, path: Path) -> Job:

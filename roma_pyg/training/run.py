@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 
 from roma_pyg.analysis.evaluation import Evaluation, evaluate
 from roma_pyg.analysis.scores import Mode
+from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig, TrainingConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
@@ -80,7 +81,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     )
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    _write(folder / CONFIG, text)
+    write_text(folder / CONFIG, text)
     logger = TensorBoardLogger(options.output, folder.name, version="", sub_dir="tensorboard")
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
@@ -116,7 +117,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     summary: dict[str, object] = {"parameters": model.num_parameters, **monitor.summary()}
     if law := _unexplained(trainer):
         summary["unexplained"] = law
-    _write(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     return folder
 
 
@@ -229,13 +230,6 @@ def _claim(options: TrainingConfig) -> tuple[Path, Path | None]:
     names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
     free = (Path(options.output) / name for name in names)
     return next(path for path in free if not (path / CONFIG).exists()), None
-
-
-def _write(path: Path, text: str) -> None:
-    """Write a file under a temporary name, then rename it."""
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def _data_card(data: GraphSeriesData) -> str:
