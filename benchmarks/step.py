@@ -39,7 +39,7 @@ def make(size: str) -> tuple[Roma, int, str]:
     if size != "quickstart":
         words += ["--config", str(ROOT / "configs" / "sizes" / f"{size}.yaml")]
     words += ["--data.positional.eigenmaps", "32", "--data.positional.walk_embedding", "32"]
-    words += ["--data.positional.degree", "false"]
+    words += ["--data.positional.degree", "false", "--data.nodes_per_graph", "512"]
     config = parse_arguments(words, "roma-train", "").config
     need = 16 * count(config) + 2e9
     if need > psutil.virtual_memory().available:

@@ -262,8 +262,8 @@ class DataConfig:
     split: SplitConfig = field(default_factory=SplitConfig)
     window: int = 64
     horizon: int = 64
-    nodes_per_graph: int = 512
-    graphs_per_batch: int = 1
+    nodes_per_graph: int = 256
+    graphs_per_batch: int = 2
     walk_length: int = 4
     max_neighbors: int = 64
     noise: float = 4e-4
@@ -365,6 +365,8 @@ class OperatorConfig:
         width: Channels of a token.
         layers: Transformer blocks.
         heads: Attention heads; must divide ``width``.
+        neighbors: The feed-forward network of a block also sees the coupling-weighted mean of the
+            neighbours of a token on its level.
         num_functions: Gaussian random functions that lift each window value.
         context: Positional embedding from the graph features of the token.
         level_embedding: Learned embedding of the level.
@@ -376,6 +378,7 @@ class OperatorConfig:
     width: int = 128
     layers: int = 2
     heads: int = 4
+    neighbors: bool = True
     num_functions: int = 4
     context: bool = True
     level_embedding: bool = True

@@ -12,7 +12,7 @@ from roma_pyg.models.encoder import GraphEncoder
 from roma_pyg.models.graph_operator import Encoding, GraphOperator
 from roma_pyg.models.level import Level, Renormalization
 from roma_pyg.models.tokens import TokenEmbedding
-from roma_pyg.nn.attention import AttentionBlock
+from roma_pyg.nn.attention import AttentionBlock, Couplings
 
 if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
@@ -51,7 +51,9 @@ class Roma(GraphOperator):
             data.window, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
         )
         self.blocks = nn.ModuleList(
-            AttentionBlock(operator.width, operator.heads, operator.dropout)
+            AttentionBlock(
+                operator.width, operator.heads, operator.dropout, neighbors=operator.neighbors
+            )
             for _ in range(operator.layers)
         )
         self.norm = nn.LayerNorm(operator.width)
@@ -107,8 +109,13 @@ class Roma(GraphOperator):
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
         tokens = self.tokens(levels)
+        couplings = None
+        if self.config.operator.neighbors:
+            edges = [(level.edge_index, level.edge_weight) for level in levels]
+            sizes = [level.num_nodes for level in levels]
+            couplings = Couplings.join(edges, sizes, levels[0].num_graphs)
         for block in self.blocks:
-            tokens = block(tokens)
+            tokens = block(tokens, couplings)
         return self.norm(tokens)
 
     def supernodes(self, series: GraphSeries) -> Hierarchy:

@@ -153,7 +153,10 @@ class Trunk(nn.Module):
 class DeepONet(nn.Module):
     r"""Operator that is linear in the branch (Lu et al. 2021, doi:10.1038/s42256-021-00302-5).
 
-    .. math:: u(t, x) = \frac{1}{P} \sum_p b_p T_p(t, x, z) \in R^3
+    .. math:: u(t, x) = \frac{1}{\sqrt{P}} \sum_p b_p T_p(t, x, z) \in R^3
+
+    The sum has the size of one of its terms at the start of training. (Published is 1 / P, which
+    the coefficients have to make up for: they learn slower.)
 
     Args:
         branch_channels: Channels of the branch tokens.
@@ -202,7 +205,7 @@ class DeepONet(nn.Module):
         """
         coefficients = self.branch(branch).unflatten(-1, (self.basis, LATENT))
         hidden = self.trunk.hidden(coordinates, token, field)
-        return self.trunk.combine(hidden, coefficients / self.basis)
+        return self.trunk.combine(hidden, coefficients * self.basis**-0.5)
 
 
 class Nomad(nn.Module):

@@ -183,12 +183,12 @@ def has_bfloat16_units(device: str) -> bool:
     """Whether a kind of device multiplies matrices in bfloat16 faster than in float32.
 
     Args:
-        device: ``cpu`` (with AMX) or ``cuda``.
+        device: ``cpu`` (with AMX or AVX512-BF16) or ``cuda``.
     """
     if device == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
-    probe = getattr(torch.cpu, "_is_amx_tile_supported", None)
-    return device == "cpu" and probe is not None and bool(probe())
+    probes = ("_is_amx_tile_supported", "_is_avx512_bf16_supported")
+    return device == "cpu" and any(getattr(torch.cpu, name, bool)() for name in probes)
 
 
 def _iterate(x: Tensor) -> Tensor:

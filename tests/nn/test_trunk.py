@@ -66,14 +66,14 @@ def test_trunk_starts_with_a_linear_map_of_the_concatenation():
 
 
 def test_deeponet_by_hand_with_two_basis_functions():
-    """b_1 = (1, 2, 3), b_2 = (10, 20, 30), T = (4, 0.5): u = (b_1 T_1 + b_2 T_2) / 2."""
+    """b_1 = (1, 2, 3), b_2 = (10, 20, 30), T = (4, 0.5): u = (b_1 T_1 + b_2 T_2) / sqrt(2)."""
     module = operator(DeepONet, basis=2)
     with torch.no_grad():
         module.branch.weight.zero_()
         module.branch.bias.copy_(torch.tensor([1.0, 2, 3, 10, 20, 30]))
         module.trunk.output.weight.zero_()
         module.trunk.output.bias.copy_(torch.tensor([4.0, 0.5]))
-    expected = torch.tensor([4.5, 9.0, 13.5], dtype=torch.float64).expand(2, 3, 3)
+    expected = torch.tensor([9.0, 18.0, 27.0], dtype=torch.float64).expand(2, 3, 3) / 2**0.5
     torch.testing.assert_close(module(*inputs()), expected)
 
 
@@ -84,7 +84,7 @@ def test_deeponet_sums_branch_times_trunk():
     basis = module.trunk(coordinates, token)
     expected = torch.zeros(2, 3, 3, dtype=torch.float64)
     for p in range(4):
-        expected += basis[:, :, p, None] * coefficients[:, None, p] / 4
+        expected += basis[:, :, p, None] * coefficients[:, None, p] / 2  # sqrt(4)
     torch.testing.assert_close(module(coordinates, branch, token), expected)
 
 
