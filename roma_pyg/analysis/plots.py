@@ -182,10 +182,10 @@ def error_by_horizon_figure(
         )
     if len(steps) > 1:
         axis.set_xscale("log")
-        _log_axis(axis.xaxis)
+        log_axis(axis.xaxis)
     if all((values > 0).all() for values in errors.values()):
         axis.set_yscale("log")
-        _log_axis(axis.yaxis)
+        log_axis(axis.yaxis)
     axis.set_xlabel(TIME_LABEL)
     axis.set_ylabel(label)
     axis.grid(visible=True, color="0.9", lw=0.6)
@@ -285,8 +285,13 @@ def _legend_above(figure: Figure, axis: Axes) -> None:
     )
 
 
-def _log_axis(axis: Axis) -> None:
-    """Label a logarithmic axis 0.1, 0.2, 0.5, 1, ...; powers of ten alone are too few here."""
-    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+def log_axis(axis: Axis, marks: tuple[float, ...] = (1.0, 2.0, 5.0)) -> None:
+    """Label a logarithmic axis within decades too; powers of ten alone are too few here.
+
+    Args:
+        axis: The axis.
+        marks: What is labelled in each decade: 0.1, 0.2, 0.5, 1, ...
+    """
+    axis.set_major_locator(LogLocator(subs=marks))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axis.set_minor_formatter(NullFormatter())

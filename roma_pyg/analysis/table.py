@@ -102,16 +102,22 @@ def _cell(row: Score, metric: str, best: float, style: Style) -> str:
     return shown + ("*" if marked else " ")
 
 
-def format_error(value: float) -> str:
-    """Three significant digits.
+def format_error(value: float, digits: int = 3) -> str:
+    """Format with significant digits.
 
-    >>> [format_error(value) for value in (0.0, 0.0000123, 0.00216, 1.5, 36.6)]
-    ['0', '1.23e-05', '0.00216', '1.50', '36.6']
+    Args:
+        value: The number; what is not finite becomes a dash.
+        digits: Significant digits.
+
+    >>> [format_error(value) for value in (0.0, 0.0000123, 0.00216, 1.5, 36.6, float("nan"))]
+    ['0', '1.23e-05', '0.00216', '1.50', '36.6', '-']
+    >>> format_error(0.0123, digits=2)
+    '0.012'
     """
     if value == 0 or not math.isfinite(value):
-        return f"{value:.0f}"
-    digits = 2 - math.floor(math.log10(abs(value)))
-    return f"{value:.2e}" if digits > 5 else f"{value:.{max(digits, 0)}f}"
+        return "0" if value == 0 else "-"
+    decimals = digits - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.{digits - 1}e}" if decimals > 5 else f"{value:.{max(decimals, 0)}f}"
 
 
 def _layout(lines: list[list[str]], style: Style) -> list[str]:

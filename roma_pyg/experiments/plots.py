@@ -7,7 +7,7 @@ import math
 import numpy as np
 from matplotlib.figure import Figure
 
-from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION
+from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION, log_axis
 from roma_pyg.experiments.spec import Fit
 from roma_pyg.experiments.statistics import PowerLaw, power_law
 from roma_pyg.experiments.tables import Column, Results, headline_columns, rows_of, values
@@ -45,6 +45,7 @@ def errors_figure(results: Results) -> Figure:
             known = table.to_numpy()[np.isfinite(table.to_numpy())]
             if len(known) and known.max() > 20 * known.min() > 0:
                 axis.set_xscale("log")
+                log_axis(axis.xaxis, marks=(1.0, 3.0))
             axis.set_yticks(range(len(methods)), methods, fontsize=8)
             axis.tick_params(axis="x", labelsize=8)
             axis.grid(axis="x", alpha=0.25, lw=0.6)
@@ -72,6 +73,7 @@ def curves_figure(results: Results, tag: str, label: str) -> Figure:
             axis.plot(mean.index, mean, style, color=color, lw=width, label=member)
             axis.fill_between(mean.index, low, high, color=color, alpha=0.12, lw=0)
         axis.set_yscale("log")
+        log_axis(axis.yaxis)
         axis.set_title(condition, fontsize=9)
         axis.set_xlabel("Optimiser steps", fontsize=9)
         axis.set_ylabel(label, fontsize=9)
@@ -111,6 +113,7 @@ def fit_figure(results: Results, fit: Fit, columns: list[Column]) -> tuple[Figur
         axis.plot(grid, law(grid), "-", color=BLACK, lw=1)
         axis.set_xscale("log")
         axis.set_yscale("log")
+        log_axis(axis.yaxis)
         axis.grid(alpha=0.25, lw=0.6, which="both")
         text = f"exponent {law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}]"
         axis.set_title(f"{column.title}\n{text}", fontsize=9)

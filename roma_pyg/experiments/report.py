@@ -92,7 +92,8 @@ def _condition(results: Results, condition: str) -> Iterator[str]:
     scores = results.scores
     if condition not in set(scores["condition"]):
         return
-    yield f"## {condition}"
+    nodes = [record["nodes"] for record in results.records if record["condition"] == condition]
+    yield f"## {condition} ({sum(nodes) / len(nodes):,.0f} nodes)"
     yield ""
     yield (
         "sMSPE x 1e-2 (and R2 of direct forecasts), RMSE x 1e-2 of the mean over the nodes; mean "

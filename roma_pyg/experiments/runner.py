@@ -200,15 +200,17 @@ def _prepare(
     """Make each data set once, before runs ask for it at the same time."""
     seen: list[Any] = []
     for run in runs:
-        data = run.config.data
-        key = (data.root, data.name, data.positional)
-        if key in seen:
+        tests = place.experiment.test_data(run.condition, run.seed).values()
+        needed = [(data.root, data.name, data.positional) for data in (run.config.data, *tests)]
+        new = [key for key in needed if key not in seen]
+        if not new:
             continue
-        seen.append(key)
-        report(f"data set {data.name}")
+        seen += new
+        names = ", ".join(name for _, name, _ in new)
+        report(f"data set {names}")
         if not _launch(place, run, threads, threading.Event(), prepare=True):
             raise ExperimentError(
-                f"Expected to make the data set '{data.name}' (it failed); see {place.log(run)}."
+                f"Expected to make the data set '{names}' (it failed); see {place.log(run)}."
             )
 
 

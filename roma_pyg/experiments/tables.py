@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from roma_pyg.analysis.scores import MAIN_VIEW
+from roma_pyg.analysis.table import format_error
 from roma_pyg.experiments.runner import Place, tuned
 from roma_pyg.experiments.spec import SIMPLE, Experiment
 from roma_pyg.experiments.statistics import paired_ratio
@@ -164,19 +165,6 @@ def values(results: Results, condition: str, column: Column) -> pd.DataFrame:
     return table.reindex([method for method in results.methods if method in table.index])
 
 
-def significant(value: float, digits: int = 3) -> str:
-    """Format with significant digits.
-
-    >>> significant(2.2649), significant(0.012345), significant(float("nan"))
-    ('2.26', '0.0123', '-')
-    """
-    if not np.isfinite(value):
-        return "-"
-    return np.format_float_positional(
-        value, precision=digits, unique=False, fractional=False, trim="k"
-    ).rstrip(".")
-
-
 def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterator[str]:
     """Markdown table: mean (standard deviation over seeds) of each method in each column."""
     columns = headline_columns(results, view)
@@ -198,9 +186,9 @@ def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterato
         series = pd.Series(table.loc[method]).dropna() * column.unit
         if series.empty:
             return "-"
-        text = significant(float(series.mean()))
+        text = format_error(float(series.mean()))
         if len(series) > 1:
-            text += f" ({significant(float(series.std()), 2)})"
+            text += f" ({format_error(float(series.std()), 2)})"
         text = f"**{text}**" if best[column.title] == method else text
         if column.title in r2 and method in r2[column.title].index:
             text += f" / {r2[column.title].loc[method].mean():.3f}"
@@ -224,9 +212,9 @@ def against_reference(results: Results, condition: str) -> Iterator[str]:
         if pair.shape[1] == 0:
             return "-"
         ratio = paired_ratio(*(pair.T[name].to_list() for name in (method, reference)))
-        text = significant(ratio.ratio)
+        text = format_error(ratio.ratio)
         if ratio.pairs >= FEW_PAIRS:
-            text += f" [{significant(ratio.low)}, {significant(ratio.high)}] p {ratio.p:.2g}"
+            text += f" [{format_error(ratio.low)}, {format_error(ratio.high)}] p {ratio.p:.2g}"
         return text
 
     yield from _table([name for name in results.methods if name != reference], columns, cell)
@@ -319,5 +307,5 @@ def steps_to_reach(results: Results, mark: str, tag: str) -> Iterator[str]:
             below = curve[curve <= goal]
             steps = f"{int(below.index[0]) + 1:,}" if len(below) else "not reached"
             share = f"{(int(below.index[0]) + 1) / total:.2f}" if len(below) else "-"
-            final = significant(100 * float(curve.iloc[-1]))
+            final = format_error(100 * float(curve.iloc[-1]))
             yield f"| {condition} | {member} | {steps} | {share} | {final} |"

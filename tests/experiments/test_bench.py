@@ -15,11 +15,12 @@ import psutil
 import pytest
 import yaml
 
+from roma_pyg.analysis.table import format_error
 from roma_pyg.cli.bench import main
 from roma_pyg.experiments.records import read_record, same_options, write_record
 from roma_pyg.experiments.runner import Place, tuned
 from roma_pyg.experiments.spec import load_experiment
-from roma_pyg.experiments.tables import collect, significant
+from roma_pyg.experiments.tables import collect
 
 SMALL = {
     "options": {
@@ -148,7 +149,7 @@ def test_table_shows_mean_and_spread_of_the_scores(finished):
     ]["smspe"]
     text = (output / "tiny" / "small" / "report" / "report.md").read_text(encoding="utf-8")
     line = next(line for line in text.splitlines() if line.startswith("| ROMA |"))
-    shown = f"{significant(100 * rows.mean())} ({significant(100 * rows.std(), 2)})"
+    shown = f"{format_error(100 * rows.mean())} ({format_error(100 * rows.std(), 2)})"
     assert shown in line.replace("**", "")
 
 
