@@ -1,0 +1,1 @@
+"""Classical renormalization groups of graphs, as references for the learned one."""
