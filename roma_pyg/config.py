@@ -6,6 +6,7 @@ files, the checkpoints and the library all use them. Values are checked on const
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -22,23 +23,44 @@ def check(condition: bool, key: str, expected: str, got: object) -> None:
 
 @dataclass
 class GraphConfig:
-    """Random hyperbolic graph; its largest connected component is kept.
+    """Random graph; its largest connected component is kept.
 
     Args:
+        kind: ``hyperbolic`` (power-law degrees and clustering) or ``blocks`` (communities within
+            communities, planted: a hierarchical stochastic block model).
         nodes: Nodes generated before the largest component is taken.
         average_degree: Expected mean degree of the whole graph.
-        exponent: Exponent of the power-law degree distribution, above 2.
-        temperature: Randomness of edges in [0, 1); 0 is a sharp hyperbolic threshold.
+        exponent: Exponent of the power-law degree distribution of a hyperbolic graph, above 2.
+        temperature: Randomness of the edges of a hyperbolic graph in [0, 1); 0 is a sharp
+            threshold.
+        blocks: Large blocks, blocks within each of them, and so on.
+        mixing: Share of the edges that leave the smallest blocks, of these the share that leave
+            the next larger ones, and so on, in [0, 1].
     """
+
+    kind: Literal["hyperbolic", "blocks"] = "hyperbolic"
 
     nodes: int = 6000
     average_degree: float = 6.0
     exponent: float = 2.5
     temperature: float = 0.0
+    blocks: list[int] = field(default_factory=lambda: [8, 4])
+    mixing: float = 0.1
 
     def __post_init__(self) -> None:
         """Check the values."""
+        choices = ("hyperbolic", "blocks")
+        check(self.kind in choices, "graph.kind", "'hyperbolic' or 'blocks'", self.kind)
         check(self.nodes >= 10, "graph.nodes", "at least 10", self.nodes)
+        check(
+            len(self.blocks) > 0
+            and min(self.blocks) > 0
+            and (self.kind != "blocks" or math.prod(self.blocks) <= self.nodes),
+            "graph.blocks",
+            "positive numbers whose product is at most graph.nodes",
+            self.blocks,
+        )
+        check(0 <= self.mixing <= 1, "graph.mixing", "in [0, 1]", self.mixing)
         check(self.average_degree > 0, "graph.average_degree", "positive", self.average_degree)
         check(self.exponent > 2, "graph.exponent", "above 2", self.exponent)
         check(0 <= self.temperature < 1, "graph.temperature", "in [0, 1)", self.temperature)
