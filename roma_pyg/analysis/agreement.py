@@ -17,8 +17,8 @@ class Agreement:
             Epps & Bailey 2010).
         nmi: Mutual information in units of the mean entropy, in [0, 1]. It grows with the number
             of parts, also of random ones.
-        ari: Adjusted Rand index, 0 in the mean for random partitions of these sizes (Hubert & Arabie
-            1985).
+        ari: Adjusted Rand index, 0 in the mean for random partitions of these sizes (Hubert &
+            Arabie 1985).
     """
 
     ami: float
