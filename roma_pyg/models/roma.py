@@ -108,15 +108,17 @@ class Roma(GraphOperator):
 
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
-        tokens = self.tokens(levels)
-        couplings = None
-        if self.config.operator.neighbors:
-            edges = [(level.edge_index, level.edge_weight) for level in levels]
-            sizes = [level.num_nodes for level in levels]
-            couplings = Couplings.join(edges, sizes, levels[0].num_graphs)
+        tokens, couplings = self.tokens(levels), self.couplings(levels)
         for block in self.blocks:
             tokens = block(tokens, couplings)
         return self.norm(tokens)
+
+    def couplings(self, levels: list[Level]) -> Couplings | None:
+        """Couplings between the tokens of all levels, if the blocks see them."""
+        if not self.config.operator.neighbors:
+            return None
+        edges = [(level.edge_index, level.edge_weight) for level in levels]
+        return Couplings.join(edges, [level.num_nodes for level in levels], levels[0].num_graphs)
 
     def supernodes(self, series: GraphSeries) -> Hierarchy:
         """Coarse-grain a series: the learned supernodes of every level at its end.
