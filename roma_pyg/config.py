@@ -326,7 +326,7 @@ class EncoderConfig:
     """
 
     geometry: Literal["hyperbolic", "euclidean"] = "hyperbolic"
-    width: int = 96
+    width: int = 48
     layers: int = 3
     curvature: float = 0.125
 
@@ -356,7 +356,7 @@ class PoolConfig:
 
     sizes: list[int] = field(default_factory=lambda: [64, 16])
     select: Literal["learned", "louvain"] = "learned"
-    width: int = 64
+    width: int = 32
     entropy: float = 1e-3
     edge_entropy: float = 1e-3
     link: float = 1e-2
@@ -397,7 +397,7 @@ class OperatorConfig:
         dropout: Dropout probability.
     """
 
-    width: int = 128
+    width: int = 64
     layers: int = 2
     heads: int = 4
     neighbors: bool = True
@@ -437,7 +437,7 @@ class TrunkConfig:
 
     kind: Literal["deeponet", "nomad"] = "deeponet"
     basis: int = 64
-    width: int = 96
+    width: int = 48
     layers: int = 2
     fourier_features: int = 64
     fourier_std: float = 1.0
@@ -530,7 +530,7 @@ class ModelConfig:
     kind: Literal["roma", "tokenwise", "message_passing", "recurrent", "mesh", "gps", "slices"] = (
         "roma"
     )
-    features: int = 64
+    features: int = 32
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
     pool: PoolConfig = field(default_factory=PoolConfig)
     operator: OperatorConfig = field(default_factory=OperatorConfig)
@@ -586,7 +586,7 @@ class TrainingConfig:
     output: str = "runs"
     name: str = "roma"
     seed: int = 0
-    max_steps: int = 1800
+    max_steps: int = 3000
     optimizer: Literal["muon", "adamw"] = "muon"
     learning_rate: float = 4e-3
     weight_decay: float = 5e-3
