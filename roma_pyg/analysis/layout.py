@@ -26,9 +26,9 @@ def place_nodes(
     Where the nodes have an ``angle`` and a ``radius``, as those of a generated hyperbolic graph
     do, these are their places (the native disk: hubs inside, leaves near the rim). Other graphs
     are drawn in the same manner: Louvain communities are sectors of the disk, as wide as they
-    have nodes and in an order in which coupled ones are neighbours. By degree, the node of rank q lies at
-    the radius ``1 + .9 ln(q / N) / ln N``, which is the density of the hyperbolic model (Krioukov
-    et al. 2010). O(N log N + E) and one decomposition of at most 256 communities.
+    have nodes and in an order in which coupled ones are neighbours; by degree, the node of rank q
+    lies at the radius ``1 + .9 ln(q / N) / ln N``, the density of the hyperbolic model (Krioukov et
+    al. 2010). O(N log N + E) and one decomposition of at most 256 communities.
 
     Args:
         graph: The graph, N nodes.
