@@ -105,12 +105,14 @@ def perform(job: Job) -> dict[str, Any]:
     }
     if job.prepare:
         return {}
+    # Records are shared: they do not tell where on this machine the run was.
+    placeless = replace(config, training=replace(config.training, output="runs"))
     record: dict[str, Any] = {
         "condition": job.condition,
         "member": job.member,
         "seed": job.seed,
         "trial": job.trial,
-        "config": config.to_dict(),
+        "config": placeless.to_dict(),
         "nodes": data.series.num_nodes,
         "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
     }
