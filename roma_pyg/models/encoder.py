@@ -17,7 +17,7 @@ class GraphEncoder(nn.Module):
 
     A gated network with a LayerNorm embeds what is known of a node by itself (``embed``), in core
     and halo alike, so that neighbours send what they have understood of their own history. The
-    first graph layer sees core and halo, the others the core alone (``layers``).
+    graph layer ``first`` sees core and halo, the ``others`` the core alone.
 
     Args:
         in_channels: Channels of the input.
