@@ -9,8 +9,8 @@ penalties, residual and its gradient, backward pass, AdamW. ``ours`` takes deriv
 for each token); ``lean`` by the same in space alone and one ``jvp`` in time; ``reverse`` by
 reverse mode over reverse mode; ``none`` is the step without residual. Each method runs in a
 process of its own on the same batch and weights, best of ``--repeats``; its memory is the peak
-resident memory of that process, and what of it came after model and batch were made. All methods
-must give the same loss.
+resident memory of that process (on a GPU, what was allocated there), and what of it came after
+model and batch were made. All methods must give the same loss.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import sys
 from collections.abc import Callable
 
 import torch
-from published_size import Step, make_batch, make_model, peak_gb
+from published_size import Step, machine, make_batch, make_model, peak_gb
 from torch import Tensor, nn
 from torch.func import jacfwd, jvp, vmap
 
@@ -176,7 +176,9 @@ OTHERS = {
 }
 
 
-def measure(method: str, kind: str, times: int, steps_ahead: int, repeats: int) -> dict:
+def measure(
+    method: str, kind: str, times: int, steps_ahead: int, repeats: int, device: str
+) -> dict:
     """Run one method in this process."""
     model = make_model(kind, 0 if method == "none" else times)
     batch = make_batch(steps_ahead)
@@ -184,13 +186,13 @@ def measure(method: str, kind: str, times: int, steps_ahead: int, repeats: int) 
         assert model.effective is not None
         model.operator = Other(model.operator, *OTHERS[method])  # type: ignore[assignment]
         model.effective.operator = Other(model.effective.operator, *OTHERS[method])  # type: ignore[assignment]
-    step = Step(model)
-    before = peak_gb()
+    step = Step(model, device=device)
+    before = peak_gb(device)
     losses, seconds = step.repeat(batch, repeats)
     return {
         "seconds": min(seconds[1:]),
-        "peak_gb": peak_gb(),
-        "step_gb": peak_gb() - before,
+        "peak_gb": peak_gb(device),
+        "step_gb": peak_gb(device) - before,
         "loss": losses[0],
         "parameters": model.num_parameters,
         "edges": int((batch.edge_index[0] < batch.num_core).sum()),
@@ -204,15 +206,21 @@ def main() -> None:
     parser.add_argument("--times", nargs="+", type=int, default=[1, 4])
     parser.add_argument("--steps-ahead", type=int, default=4)
     parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--one", choices=METHODS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         row = measure(
-            options.one, options.kinds[0], options.times[0], options.steps_ahead, options.repeats
+            options.one,
+            options.kinds[0],
+            options.times[0],
+            options.steps_ahead,
+            options.repeats,
+            options.device,
         )
         print(json.dumps(row))
         return
-    print(f"{torch.get_num_threads()} threads, torch {torch.__version__}")
+    print(f"{machine(options.device)}, torch {torch.__version__}")
     print("| trunk | times | method | seconds | ratio | peak GB | of the step GB | ratio |")
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: | ---: |")
     for kind in options.kinds:
@@ -221,7 +229,7 @@ def main() -> None:
             for method in METHODS:
                 words = [sys.executable, __file__, "--one", method, "--kinds", kind]
                 words += ["--times", str(times), "--steps-ahead", str(options.steps_ahead)]
-                words += ["--repeats", str(options.repeats)]
+                words += ["--repeats", str(options.repeats), "--device", options.device]
                 done = subprocess.run(words, check=True, capture_output=True, text=True)
                 rows[method] = json.loads(done.stdout.splitlines()[-1])
             ours = rows["ours"]

@@ -93,23 +93,29 @@ class Step:
     """One training step: forward, all loss terms, backward, clipping, optimiser.
 
     Args:
-        model: The model.
+        model: The model; it is moved to the device.
         optimizer: ``adamw`` (as published) or ``muon``.
+        device: ``cpu`` or ``cuda``.
+        half: Forward pass under autocast to bfloat16, as ``training.precision: bf16-mixed``.
     """
 
-    def __init__(self, model: Roma, optimizer: str = "adamw") -> None:
+    def __init__(
+        self, model: Roma, optimizer: str = "adamw", device: str = "cpu", half: bool = False
+    ) -> None:
         """Make the optimiser; memory is kept as in a training."""
         keep_freed_memory()
-        self.model = model
+        self.model = model.to(device)
+        self.device, self.half = torch.device(device), half
         options = TrainingConfig()
         self.optimizer = make_optimizer(model, 1e-4, options.weight_decay, optimizer)  # type: ignore[arg-type]
         self.weights = dict.fromkeys(TERMS, 1.0)
 
     def loss(self, batch: SubgraphBatch) -> Tensor:
         """All loss terms, added."""
-        output = self.model(batch)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
+            output = self.model(batch)
         scale = self.model.base.scale_at(batch.steps)
-        data, _ = data_loss(output, torch.ones(len(batch.steps)), 0.1, scale, 0.5)
+        data, _ = data_loss(output, torch.ones_like(scale), 0.1, scale, 0.5)
         residual, _ = residual_loss(output, self.weights)
         return data + penalty_loss(output.penalties, self.model.config.pool) + residual
 
@@ -120,10 +126,11 @@ class Step:
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         self.optimizer.step()
-        return loss.item()
+        return loss.item()  # waits for the device
 
     def repeat(self, batch: SubgraphBatch, repeats: int) -> tuple[list[float], list[float]]:
         """Run a first step and ``repeats`` more; returns the loss and the seconds of each."""
+        batch = batch.to(self.device)
         losses, seconds = [], []
         for _ in range(repeats + 1):
             start = time.perf_counter()
@@ -132,8 +139,17 @@ class Step:
         return losses, seconds
 
 
-def peak_gb() -> float:
-    """Largest resident memory of this process so far."""
+def machine(device: str) -> str:
+    """What computes: the name of the GPU, or the number of threads."""
+    return (
+        torch.cuda.get_device_name() if device == "cuda" else f"{torch.get_num_threads()} threads"
+    )
+
+
+def peak_gb(device: str = "cpu") -> float:
+    """Largest memory of this process so far: resident, or what was allocated on a GPU."""
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 1e9
     # ru_maxrss counts kilobytes, on macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 1e9
