@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,7 @@ def components_figure(coordinates: Array, explained: Array, sizes: list[int]) ->
     axes = figure.subplots(1, layers, squeeze=False)[0]
     starts = np.cumsum([0, *sizes])
     for layer, axis in enumerate(axes):
-        for level, (start, stop) in enumerate(zip(starts[:-1], starts[1:], strict=True)):
+        for level, (start, stop) in enumerate(pairwise(starts)):
             axis.scatter(
                 *coordinates[layer, start:stop].T,
                 s=8 if level == 0 else 26,

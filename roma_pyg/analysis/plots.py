@@ -105,6 +105,7 @@ def spacetime_figure(
     forecast: Array,
     dt: float = 1.0,
     order: NDArray[np.integer[Any]] | None = None,
+    row_label: str = "Node (ordered by similarity)",
 ) -> Figure:
     """Space-time images of truth, forecast and error, one row of pixels per node.
 
@@ -114,7 +115,8 @@ def spacetime_figure(
         forecast: Forecast values, shape ``(n, Q)``.
         dt: Time between samples, in time units.
         order: Order of the nodes from top to bottom; :func:`similarity_order` of the truth by
-            default, so that nodes that move alike lie together.
+            default, so that nodes that move alike lie together. It may name a part of them.
+        row_label: Label of the axis of nodes.
 
     Raises:
         ValueError: If the shapes disagree.
@@ -138,7 +140,7 @@ def spacetime_figure(
     for axis, title in zip(axes, ("Truth", "Forecast", "Forecast - truth"), strict=True):
         axis.set_title(title, fontsize=10)
     axes[0].invert_yaxis()
-    axes[0].set_ylabel("Node" if order is not None else "Node (ordered by similarity)")
+    axes[0].set_ylabel(row_label)
     figure.supxlabel(TIME_LABEL, fontsize=10)
     figure.colorbar(first, ax=axes[:2], label="Observable $u$", extend="both", pad=0.02)
     figure.colorbar(last, ax=axes[2], label="Error of $u$", extend="both", pad=0.04)

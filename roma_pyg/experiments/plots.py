@@ -8,8 +8,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION, log_axis
+from roma_pyg.analysis.power_law import PowerLaw, power_law
 from roma_pyg.experiments.spec import Fit
-from roma_pyg.experiments.statistics import PowerLaw, power_law
 from roma_pyg.experiments.tables import Column, Results, headline_columns, rows_of, values
 
 LINES = ("-", "--", "-.", ":")

@@ -1,0 +1,159 @@
+"""Partitions of a graph that a learned one is compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import networkit as nk
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from roma_pyg.analysis.agreement import shuffled
+from roma_pyg.analysis.layout import similarity_rank
+from roma_pyg.data.eigenmaps import undirected_adjacency
+from roma_pyg.data.graph import Graph, IntArray
+from roma_pyg.data.split import communities
+from roma_pyg.models.community import balanced_communities
+from roma_pyg.renormalization.supernodes import by_size, geometric_supernodes, laplacian_supernodes
+
+LRG_NODES = 20_000
+"""Nodes up to which supernodes of the Laplacian renormalization group are looked for."""
+
+
+def leiden(graph: Graph, seed: int = 0) -> IntArray:
+    """Community of every node by the Leiden method (Traag, Waltman & van Eck 2019).
+
+    Directions and couplings are ignored, as by `roma_pyg.data.split.communities` (Louvain).
+
+    Args:
+        graph: The graph, N nodes.
+        seed: Seed, non-negative.
+
+    Returns:
+        Labels 0, 1, ... by falling size, shape ``(N,)``.
+
+    Example:
+        >>> pairs = Graph.from_edges(np.array([0, 2]), np.array([1, 3]), 4)
+        >>> leiden(pairs).tolist()
+        [0, 0, 1, 1]
+    """
+    upper = sp.coo_array(sp.triu(undirected_adjacency(graph), 1))
+    threads = nk.getMaxNumberOfThreads()
+    nk.setNumberOfThreads(1)
+    nk.setSeed(seed, False)
+    try:
+        edges = (upper.row.astype(np.uint64), upper.col.astype(np.uint64))
+        network = nk.GraphFromCoo(edges, n=graph.num_nodes)
+        method = nk.community.ParallelLeiden(network, randomize=True)
+        method.run()
+        label = np.asarray(method.getPartition().getVector(), dtype=np.int64)
+    finally:
+        nk.setNumberOfThreads(threads)
+    return by_size(label)
+
+
+def known_partitions(
+    graph: Graph, extras: Mapping[str, NDArray[Any]], parts: int, seed: int = 0
+) -> dict[str, IntArray]:
+    """Partitions that a hierarchy might have found, by name.
+
+    Args:
+        graph: The graph, N nodes.
+        extras: Arrays of the data set: planted blocks ``block_1``, ``block_2``, ... and the
+            ``angle`` of the hyperbolic disk are used where they are there, and the natural
+            frequencies ``omega`` of oscillators.
+        parts: Sectors of the disk, and classes of frequency and degree (at most).
+        seed: Seed of the Louvain and the Leiden method.
+
+    Returns:
+        Labels of each node, shapes ``(N,)``.
+    """
+    known: dict[str, IntArray] = {}
+    for name in sorted(name for name in extras if name.startswith("block_")):
+        known[f"planted blocks, level {name.removeprefix('block_')}"] = np.asarray(
+            extras[name], dtype=np.int64
+        )
+    known["Louvain"] = communities(graph, seed)
+    known["Leiden"] = leiden(graph, seed)
+    if "angle" in extras:
+        size = -(-graph.num_nodes // parts)
+        known["angle in the disk"] = geometric_supernodes(np.asarray(extras["angle"]), size)
+    if "omega" in extras:
+        known["natural frequency"] = classes(np.asarray(extras["omega"]), parts)
+    known["degree"] = classes(graph.degree, parts)
+    return known
+
+
+def classes(values: NDArray[Any], parts: int) -> IntArray:
+    """Classes of about equally many nodes by a value; equal values stay together.
+
+    Args:
+        values: One per node, shape ``(N,)``.
+        parts: Number of classes, at most.
+
+    Example:
+        >>> classes(np.array([1, 1, 1, 5, 2, 9]), 2).tolist()
+        [0, 0, 0, 1, 1, 1]
+    """
+    cut = np.quantile(values, np.linspace(0, 1, parts + 1)[1:-1])
+    place = np.searchsorted(cut, values, side="left")
+    return np.unique(place, return_inverse=True)[1].astype(np.int64)
+
+
+def rival_partitions(
+    graph: Graph, extras: Mapping[str, NDArray[Any]], parts: int, seed: int = 0
+) -> dict[str, IntArray]:
+    """Partitions into a given number of parts by classical renormalization and by chance.
+
+    ``LRG`` (up to 20,000 nodes) merges what diffusion has made alike, at the scale that comes
+    nearest to the number of parts; ``GRG`` cuts the circle of similarity, by the ``angle`` of the
+    nodes where it is known and by `similarity_rank` elsewhere; ``Louvain`` merges or cuts
+    communities; ``random`` shuffles Louvain's.
+
+    Args:
+        graph: The graph, N nodes.
+        extras: Arrays of the data set by name.
+        parts: Number of parts M, in [1, N].
+        seed: Seed of all of them.
+
+    Returns:
+        Labels of each node, shapes ``(N,)``, by name.
+    """
+    angle = extras.get("angle")
+    if angle is None:
+        angle = 2 * np.pi * similarity_rank(graph, seed) / graph.num_nodes
+    louvain = balanced_communities(graph, parts, seed)
+    found = {
+        "GRG": _sectors(np.asarray(angle), parts),
+        "Louvain": louvain,
+        "random": shuffled(louvain, seed),
+    }
+    if graph.num_nodes <= LRG_NODES:
+        found = {"LRG": _laplacian_parts(graph, parts, seed), **found}
+    return found
+
+
+def _sectors(angle: NDArray[np.float64], parts: int) -> IntArray:
+    """Equal shares of the nodes in the order of the angle."""
+    rank = np.empty(len(angle), dtype=np.int64)
+    rank[np.argsort(np.mod(angle, 2 * np.pi), kind="stable")] = np.arange(len(angle))
+    return rank * parts // len(angle)
+
+
+def _laplacian_parts(graph: Graph, parts: int, seed: int) -> IntArray:
+    """Laplacian supernodes at the scale whose number of them is nearest to that wanted."""
+    low, high = -2.0, 4.0  # of log10 tau; supernodes only grow with it
+    best: IntArray | None = None
+    for _ in range(9):
+        middle = (low + high) / 2
+        label = laplacian_supernodes(graph, 10.0**middle, "normalized", columns=128, seed=seed)
+        count = int(label.max()) + 1
+        if best is None or abs(count - parts) < abs(int(best.max()) + 1 - parts):
+            best = label
+        if count == parts:
+            break
+        low, high = (middle, high) if count > parts else (low, middle)
+    assert best is not None
+    return best
