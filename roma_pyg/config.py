@@ -349,6 +349,8 @@ class PoolConfig:
         entropy: Weight of the assignment entropy.
         edge_entropy: Weight of the entropy of the coarse adjacency.
         link: Weight of the Fermi-Dirac link prediction.
+        modularity: Weight of one less the modularity of the supernodes; makes them communities of
+            the graph.
         link_radius: Radius r of the Fermi-Dirac decoder: squared distance, in units of the
             squared radius of curvature, at which a link is as likely as not.
         link_temperature: Temperature t of the Fermi-Dirac decoder, in the same unit.
@@ -360,6 +362,7 @@ class PoolConfig:
     entropy: float = 1e-3
     edge_entropy: float = 1e-3
     link: float = 1e-2
+    modularity: float = 0.0
     link_radius: float = 4.0
     link_temperature: float = 1.0
 
@@ -374,7 +377,7 @@ class PoolConfig:
         )
         check(self.width >= 1, "pool.width", "at least 1", self.width)
         check(self.link_temperature > 0, "pool.link_temperature", "positive", self.link_temperature)
-        for key in ("entropy", "edge_entropy", "link"):
+        for key in ("entropy", "edge_entropy", "link", "modularity"):
             value = getattr(self, key)
             check(value >= 0, f"pool.{key}", "non-negative", value)
 

@@ -19,6 +19,7 @@ from roma_pyg.nn.pool import (
     dense_to_edges,
     edge_entropy,
     link_loss,
+    modularity_loss,
     pool,
     sample_negatives,
 )
@@ -177,7 +178,9 @@ class Renormalization(nn.Module):
     def penalties(
         self, level: Level, embedded: Tensor, coarse: Level, seed: int
     ) -> dict[str, Tensor]:
-        """Regularisers by name: ``entropy``, ``edge_entropy`` and ``link``, unweighted.
+        """Regularisers by name: ``entropy``, ``edge_entropy``, ``link``, ``modularity``.
+
+        They are not weighted yet.
 
         Args:
             level: The finer level.
@@ -204,6 +207,7 @@ class Renormalization(nn.Module):
                 self.config.link_temperature,
                 divisor=self.unit,
             ),
+            "modularity": modularity_loss(coarse.assignment, level.edge_index, level.edge_weight),
         }
 
     def forward(self, level: Level) -> tuple[Level, Tensor]:

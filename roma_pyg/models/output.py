@@ -32,7 +32,8 @@ class RomaOutput:
 
     Attributes:
         levels: Forecasts from fine to coarse.
-        penalties: Unweighted scalars by name: ``entropy/l``, ``edge_entropy/l``, ``link/l``.
+        penalties: Unweighted scalars by name: ``entropy/l``, ``edge_entropy/l``, ``link/l``,
+            ``modularity/l``.
         residuals: Unweighted scalars of the effective law by name: ``residual/l``,
             ``residual_gradient/l`` and ``unexplained/l``; empty without one.
     """

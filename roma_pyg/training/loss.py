@@ -194,8 +194,9 @@ def penalty_loss(penalties: Mapping[str, Tensor], config: PoolConfig) -> Tensor:
     """Sum of the pooling penalties, each with its weight from the configuration.
 
     Args:
-        penalties: Unweighted scalars named ``entropy/l``, ``edge_entropy/l``, ``link/l``.
-        config: Weights ``entropy``, ``edge_entropy`` and ``link``.
+        penalties: Unweighted scalars named ``entropy/l``, ``edge_entropy/l``, ``link/l``,
+            ``modularity/l``.
+        config: Weights ``entropy``, ``edge_entropy``, ``link`` and ``modularity``.
 
     Raises:
         ValueError: If a penalty has no weight.
@@ -208,6 +209,7 @@ def penalty_loss(penalties: Mapping[str, Tensor], config: PoolConfig) -> Tensor:
         "entropy": config.entropy,
         "edge_entropy": config.edge_entropy,
         "link": config.link,
+        "modularity": config.modularity,
     }
     total = torch.zeros(())
     for name, value in penalties.items():

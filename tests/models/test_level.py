@@ -161,7 +161,7 @@ def test_penalties_are_finite_and_reach_every_parameter(geometry, edges):
     fine = level(module, edges=edges)
     coarse, embedded = module(fine)
     penalties = module.penalties(fine, embedded, coarse, seed=1)
-    assert list(penalties) == ["entropy", "edge_entropy", "link"]
+    assert list(penalties) == ["entropy", "edge_entropy", "link", "modularity"]
     assert all(value.isfinite() and value >= 0 for value in penalties.values())
     assert 0 < penalties["entropy"] <= 1
     if edges == 0:  # no link and no coupling: nothing to learn from them

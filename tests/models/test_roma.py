@@ -73,7 +73,7 @@ def test_shapes_targets_and_names(tiny, variant):
     assert all(level.importance is None for level in output.levels[1:])
 
 
-_PENALTIES = ("entropy", "edge_entropy", "link")
+_PENALTIES = ("entropy", "edge_entropy", "link", "modularity")
 
 
 @variants

@@ -10,6 +10,7 @@ from roma_pyg.nn.pool.losses import (
     assignment_entropy,
     edge_entropy,
     link_loss,
+    modularity_loss,
     sample_negatives,
 )
 from roma_pyg.nn.pool.reduce import lift, pool
@@ -27,6 +28,7 @@ __all__ = [
     "edge_entropy",
     "lift",
     "link_loss",
+    "modularity_loss",
     "pool",
     "sample_negatives",
 ]

@@ -2,11 +2,20 @@ from __future__ import annotations
 
 import math
 
+import networkx as nx
+import numpy as np
 import pytest
 import torch
 
 from roma_pyg.geometry import PoincareBall
-from roma_pyg.nn.pool import assign, assignment_entropy, edge_entropy, link_loss, sample_negatives
+from roma_pyg.nn.pool import (
+    assign,
+    assignment_entropy,
+    edge_entropy,
+    link_loss,
+    modularity_loss,
+    sample_negatives,
+)
 
 
 def test_assignment_entropy_by_hand():
@@ -157,3 +166,57 @@ def test_errors():
         link_loss(torch.zeros(2, 2), pair, pair, 1.0, 1.0, 0.0)
     with pytest.raises(ValueError, match=r"Expected 'divisor' to be positive \(got 0\)"):
         link_loss(torch.zeros(2, 2), pair, pair, 1.0, 1.0, 1.0, 0)
+
+
+def random_graph(seed: int, nodes: int = 14) -> tuple[nx.DiGraph, torch.Tensor, torch.Tensor]:
+    graph = nx.gnp_random_graph(nodes, 0.3, seed=seed, directed=True)
+    rng = np.random.default_rng(seed)
+    for _, _, edge in graph.edges(data=True):
+        edge["weight"] = float(rng.random())
+    sender, receiver, weight = zip(*graph.edges(data="weight"), strict=True)
+    return graph, torch.tensor([sender, receiver]), torch.tensor(weight, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_modularity_of_hard_communities_is_that_of_networkx(seed):
+    graph, edges, weight = random_graph(seed)
+    label = np.random.default_rng(seed).integers(0, 3, 14)
+    parts = [set(np.flatnonzero(label == k).tolist()) for k in range(3)]
+    expected = nx.community.modularity(graph, parts, weight="weight")
+    member = torch.eye(3, dtype=torch.float64)[label]
+    # The mass of a supernode does not matter: S has columns that sum to one.
+    found = 1 - modularity_loss((member / member.sum(0)).unsqueeze(0), edges, weight)
+    hard = 1 - modularity_loss(member.unsqueeze(0), edges, weight)
+    assert hard.item() == pytest.approx(expected)
+    assert found.item() == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shares", [torch.full((1, 14, 3), 0.2), torch.eye(3)[[0] * 14][None]])
+def test_modularity_of_one_part_or_of_even_shares_is_zero(shares):
+    _, edges, weight = random_graph(0)
+    assert modularity_loss(shares.double(), edges, weight).item() == pytest.approx(1)
+
+
+def test_modularity_is_a_mean_over_graphs_that_do_not_see_each_other():
+    _, edges, weight = random_graph(1)
+    generator = torch.Generator().manual_seed(0)
+    shares = assign(torch.randn(2, 14, 3, generator=generator, dtype=torch.float64))
+    beyond = torch.tensor([[28], [3]])
+    both = torch.cat([edges, edges + 14, beyond], dim=1)
+    weights = torch.cat([weight, weight, weight.new_ones(1)])
+    single = [modularity_loss(shares[g : g + 1], edges, weight) for g in range(2)]
+    assert modularity_loss(shares, both, weights) == pytest.approx((sum(single) / 2).item())
+
+
+def test_modularity_without_coupling():
+    shares = assign(torch.randn(1, 5, 2)).requires_grad_()
+    value = modularity_loss(shares, torch.zeros(2, 0, dtype=torch.int64), torch.zeros(0))
+    value.backward()
+    assert value.item() == 1
+    assert torch.isfinite(shares.grad).all()
+
+
+def test_gradient_of_modularity():
+    _, edges, weight = random_graph(2, nodes=6)
+    shares = torch.rand(1, 6, 3, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda s: modularity_loss(s, edges, weight), shares)
