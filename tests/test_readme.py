@@ -75,6 +75,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ("roma-train", "train", " --evaluate quick"),
         ("roma-eval", "evaluate", " --times 2 --no-baselines"),
         ("roma-predict", "predict", ""),
+        ("roma-analyze", "analyze", " --times 1"),
         ("roma-data", "data", ""),
         ("roma-doctor", "doctor", ""),
     ):
