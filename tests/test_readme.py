@@ -19,7 +19,7 @@ ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"<!-- test -->\n+```(bash|python)\n(.*?)```", re.DOTALL)
 BLOCKS = [
     (page, language, text)
-    for page in ("README.md", "docs/own_data.md")
+    for page in ("README.md", "docs/own_data.md", "docs/analysis.md")
     for language, text in BLOCK.findall((ROOT / page).read_text(encoding="utf-8"))
 ]
 TINY: dict[str, Any] = {

@@ -59,8 +59,10 @@ def block_graph(config: GraphConfig, seed: int) -> BlockGraph:
     counts = [1, *np.cumprod(config.blocks).tolist()]
     # A share of the edges stays in each level, from the whole graph (level 0) to the smallest.
     depth = len(config.blocks)
-    stay = [config.mixing ** (depth - level) * (1 - config.mixing) for level in range(depth + 1)]
-    stay[0] = config.mixing**depth
+    inside = [
+        config.mixing ** (depth - level) * (1 - config.mixing) for level in range(1, depth + 1)
+    ]
+    stay = [config.mixing**depth, *inside]
     pairs = []
     for count, share in zip(counts, stay, strict=True):
         edges = rng.poisson(nodes * config.average_degree * share / 2)

@@ -200,7 +200,8 @@ def _prepare(
     """Make each data set once, before runs ask for it at the same time."""
     seen: list[Any] = []
     for run in runs:
-        tests = place.experiment.test_data(run.condition, run.seed).values()
+        # Trials are not scored, so they need no further data sets.
+        tests = [] if run.trial else place.experiment.test_data(run.condition, run.seed).values()
         needed = [(data.root, data.name, data.positional) for data in (run.config.data, *tests)]
         new = [key for key in needed if key not in seen]
         if not new:
