@@ -37,7 +37,7 @@ def member(config: Path, output: Path, seed: int, noise: float, threads: int, st
     words += ["--training.seed", str(seed), "--data.noise", str(noise)]
     words += ["--evaluate", "none", "--training.figures", "false"]
     words += ["--max_steps", str(steps)] if steps else []
-    words += ["--resume"] if (folder / "last.ckpt").is_file() else []
+    words += ["--resume", "auto"]
     environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
     with (output / f"{name}.log").open("w") as log:
         for module, arguments in (

@@ -576,6 +576,9 @@ class TrainingConfig:
             forecast leaves, the rest being the sMSPE; 0 as published.
         val_interval: Steps between two validations, about: the last one ends the run.
         val_batches: Batches of a validation.
+        checkpoint_interval: Steps between two checkpoints, beside those of validations; a run that
+            is killed loses that many steps at most, or the work since the last validation if that
+            is less. 0 for none.
         log_interval: Steps between two log entries.
         figures: Write forecast figures to TensorBoard at each validation.
         workers: Processes that sample batches ahead; 0 samples in the main process.
@@ -583,7 +586,8 @@ class TrainingConfig:
         compile: Compile the operator network by ``torch.compile``: some 20 s at the start, for
             steps that are a tenth faster; needs a C++ compiler on the CPU.
         precision: Lightning precision, such as ``32-true`` or ``bf16-mixed``.
-        resume: Continue the run in ``output/name`` from its last checkpoint.
+        resume: Continue the run in ``output/name`` from its last checkpoint, which must be there;
+            with ``auto`` from the last good one, or from the start where there is none.
     """
 
     output: str = "runs"
@@ -604,13 +608,14 @@ class TrainingConfig:
     squared_error: float = 0.5
     val_interval: int = 500
     val_batches: int = 16
+    checkpoint_interval: int = 100
     log_interval: int = 20
     figures: bool = True
     workers: int = 1
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     compile: bool = False
     precision: str = "32-true"
-    resume: bool = False
+    resume: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
         """Check the values."""
@@ -633,6 +638,12 @@ class TrainingConfig:
         check(self.coarse_weight >= 0, "training.coarse_weight", "non-negative", self.coarse_weight)
         check(0 <= self.average < 1, "training.average", "in [0, 1)", self.average)
         check(self.workers >= 0, "training.workers", "non-negative", self.workers)
+        check(
+            self.checkpoint_interval >= 0,
+            "training.checkpoint_interval",
+            "non-negative",
+            self.checkpoint_interval,
+        )
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 
 from jsonargparse import ArgumentParser
@@ -17,7 +18,7 @@ quickstart: a small Kuramoto system is generated. Own data: --edges FILE --serie
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``roma-train``; return its exit code."""
-    stopped = "stopped; the same command with --resume continues from the last checkpoint."
+    stopped = "stopped; the same command with --resume auto continues from the last checkpoint."
     return guarded("roma-train", lambda: _run(argv), stopped)
 
 
@@ -47,8 +48,13 @@ def _run(argv: Sequence[str] | None) -> int:
 
     # Heavy imports wait until the options are known to be right.
     from roma_pyg.training.run import evaluate_run, train
+    from roma_pyg.training.stopping import Stopped
 
-    run = train(config)
+    try:
+        run = train(config)
+    except Stopped as stop:
+        sys.stderr.write(f"roma-train: {stop} The same command with --resume auto goes on.\n")
+        return int(stop.code or 0)
     summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
     write(
         f"{summary['parameters']:,} parameters, {summary['steps']:,} steps at "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -191,5 +192,12 @@ def _check_steps(steps: int | Sequence[int] | None, horizon: int) -> None:
 
 
 def seed_worker(_: int) -> None:
-    """Keep each loader worker on one thread; the training process needs the others."""
+    """Keep a loader worker on one thread, and alive: its process is told when it is needed no more.
+
+    The training process needs the other threads. Ctrl-C and the signals of schedulers reach all
+    processes of a job, and the training process still takes the step it is in.
+    """
     torch.set_num_threads(1)
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)

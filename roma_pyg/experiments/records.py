@@ -19,7 +19,13 @@ from roma_pyg.config import RunConfig
 from roma_pyg.training.restore import from_dict
 
 # Options that do not change what a run computes.
-_WHERE: dict[str, Any] = {"output": "", "name": "", "workers": 0, "resume": False}
+_WHERE: dict[str, Any] = {
+    "output": "",
+    "name": "",
+    "workers": 0,
+    "checkpoint_interval": 0,
+    "resume": False,
+}
 
 
 def write_record(path: Path, record: dict[str, Any]) -> None:

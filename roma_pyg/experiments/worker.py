@@ -163,10 +163,9 @@ def _trained(config: RunConfig, data: GraphSeriesData) -> Path:
         same = same_options(found, replace(config, data=wanted).to_dict())
         if same and (folder / "summary.json").is_file():
             return folder
-        if not same or not (folder / "last.ckpt").is_file():
+        if not same:
             shutil.rmtree(folder)
-    resume = (folder / "last.ckpt").is_file()
-    config = replace(config, training=replace(config.training, resume=resume))
+    config = replace(config, training=replace(config.training, resume="auto"))
     return train(config, data=data, progress=False)
 
 

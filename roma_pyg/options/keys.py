@@ -108,6 +108,8 @@ def describe_type(hint: object) -> str:
     'an integer or null'
     >>> describe_type(Literal["cpu", "gpu"])
     "one of 'cpu', 'gpu'"
+    >>> describe_type(bool | Literal["auto"])
+    "true or false or 'auto'"
     """
     words = {
         int: "an integer",
@@ -120,7 +122,8 @@ def describe_type(hint: object) -> str:
         return words[hint]
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is Literal:
-        return "one of " + ", ".join(repr(value) for value in args)
+        choices = ", ".join(repr(value) for value in args)
+        return f"one of {choices}" if len(args) > 1 else choices
     if origin in (typing.Union, types.UnionType):
         return " or ".join(describe_type(arg) for arg in args)
     if origin is list:

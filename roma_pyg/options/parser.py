@@ -51,7 +51,12 @@ class Alias:
 _FILES = (("data.system", "files"),)
 ALIASES = {
     "max_steps": Alias(("training.max_steps",), "Optimiser steps."),
-    "resume": Alias(("training.resume",), "Continue the run from its last checkpoint.", (), "true"),
+    "resume": Alias(
+        ("training.resume",),
+        "Continue the run from its last checkpoint; --resume auto: if there is one.",
+        (),
+        "true",
+    ),
     "seed": Alias(("training.seed",), "Seed of training. The data keeps data.seed."),
     "edges": Alias(("data.edges",), "Own data: edge list, .csv, .parquet or .npz.", _FILES),
     "series": Alias(("data.series",), "Own data: node series, .npy, .parquet or .csv.", _FILES),

@@ -12,6 +12,8 @@ from roma_pyg.training.checkpoints import BestCheckpoint, LastCheckpoint
 from roma_pyg.training.figures import ForecastFigures
 from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.progress import TrainingBar
+from roma_pyg.training.random_state import RandomState
+from roma_pyg.training.stopping import StopSignals
 
 
 def make_callbacks(
@@ -21,11 +23,11 @@ def make_callbacks(
     average: float | None = 0.999,
     progress: bool = True,
 ) -> list[L.Callback]:
-    """Return progress bar, monitor, averaging, figures and checkpoints of a run.
+    """Return progress bar, monitor, averaging, figures, signals and checkpoints of a run.
 
     Args:
-        options: Log interval and whether figures are drawn.
-        folder: Where ``best.ckpt`` and ``last.ckpt`` are written.
+        options: Intervals of log and checkpoints, and whether figures are drawn.
+        folder: Where ``best.ckpt``, ``last.ckpt`` and ``previous.ckpt`` are written.
         dt: Time between samples, in time units, for the figures.
         average: Decay of the moving average of the weights, see :class:`EmaWeights`; None or 0
             trains without one.
@@ -38,4 +40,6 @@ def make_callbacks(
         callbacks.append(EmaWeights(average))
     if options.figures:
         callbacks.append(ForecastFigures(dt))
-    return [*callbacks, BestCheckpoint(folder), LastCheckpoint(folder)]
+    stop = StopSignals()
+    last = LastCheckpoint(folder, options.checkpoint_interval, stop)
+    return [*callbacks, RandomState(), stop, BestCheckpoint(folder), last]

@@ -2,37 +2,78 @@
 
 from __future__ import annotations
 
-import warnings
+import io
+import math
+import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import lightning as L
-from lightning.pytorch.callbacks import ModelCheckpoint
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.plugins.io import TorchCheckpointIO
 
-BEST, LAST = "best", "last"
-
-
-class _RunCheckpoint(ModelCheckpoint):
-    """A checkpoint with a fixed file name in the folder of the run."""
-
-    def __init__(self, folder: Path, name: str, monitor: str | None = None) -> None:
-        super().__init__(
-            dirpath=folder,
-            filename=name,
-            monitor=monitor,
-            save_top_k=1,
-            save_on_train_epoch_end=False,
-            auto_insert_metric_name=False,
-            enable_version_counter=False,
-        )
-
-    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Prepare the folder; a resumed run writes into the folder it had before."""
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Checkpoint directory .* is not empty")
-            super().setup(trainer, pl_module, stage)
+from roma_pyg.training.module import check_weights
+from roma_pyg.training.restore import BEST, LAST, PREVIOUS
+from roma_pyg.training.stopping import StopSignals
 
 
-class BestCheckpoint(_RunCheckpoint):
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes checkpoints so that a crash or a full disk never leaves half of one.
+
+    A file is written under a temporary name in its folder, brought to the disk, and renamed.
+    Lightning's own way goes through the folder of temporary files, from where it may be copied,
+    and leaves the disk to its own time.
+    """
+
+    def save_checkpoint(
+        self,
+        checkpoint: dict[str, Any],
+        path: str | os.PathLike[str],
+        storage_options: Path | None = None,
+    ) -> None:
+        """Write a checkpoint.
+
+        Args:
+            checkpoint: Tensors and plain values.
+            path: The file.
+            storage_options: Where the file that lay at ``path`` is kept, if it shall be.
+
+        Raises:
+            OSError: If it cannot be written; the files that were there stay as they are.
+        """
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # In memory first: torch's writer would turn the error of a full disk into another one.
+        content = io.BytesIO()
+        torch.save(checkpoint, content)
+        temporary = path.with_name(f".{path.name}.tmp")
+        try:
+            with temporary.open("wb") as file:
+                file.write(content.getbuffer())
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+        if storage_options is not None and path.exists():
+            path.replace(storage_options)
+        temporary.replace(path)
+        _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the new names to the disk, where folders can be opened (not on Windows)."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+class BestCheckpoint(Checkpoint):
     """Keeps ``best.ckpt``, the state with the smallest ``val/loss``.
 
     Args:
@@ -40,37 +81,91 @@ class BestCheckpoint(_RunCheckpoint):
     """
 
     def __init__(self, folder: Path) -> None:
-        """Watch ``val/loss``."""
-        super().__init__(folder, BEST, monitor="val/loss")
+        """Nothing validated yet."""
+        self._path = folder / BEST
+        self._loss = math.inf
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the smallest loss so far."""
+        return {"loss": self._loss}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take the smallest loss so far."""
+        self._loss = state_dict["loss"]
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save if the loss is smaller than all before."""
+        loss = float(trainer.callback_metrics["val/loss"])
+        if loss < self._loss and not trainer.sanity_checking:
+            self._loss = loss
+            trainer.save_checkpoint(self._path)
 
 
-class LastCheckpoint(_RunCheckpoint):
-    """Keeps ``last.ckpt``: after each validation, at the end, and when interrupted.
+class LastCheckpoint(Checkpoint):
+    """Keeps ``last.ckpt``, and ``previous.ckpt``, the one before it.
 
-    It is a callback of its own because the ``save_last`` of one that watches a metric saves only
-    when that metric improves. After an error nothing is saved: the state may be what failed.
+    It is written after each validation, every ``interval`` steps between, after the last step, and
+    when a signal has asked the run to stop, which it then does. Checkpoints are made between two
+    steps only, where weights, averages, optimiser, schedule and log agree. After an error nothing
+    is saved: the state may be what failed.
 
     Args:
-        folder: Where the file lies.
+        folder: Where the files lie.
+        interval: Steps between two checkpoints; 0 for none but those of validations.
+        stop: The signals.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Watch nothing."""
-        super().__init__(folder, LAST)
-        self.save_on_exception = True
+    def __init__(self, folder: Path, interval: int = 0, stop: StopSignals | None = None) -> None:
+        """Nothing saved yet."""
+        self._path = folder / LAST
+        self._interval = interval
+        self._stop = StopSignals() if stop is None else stop
+        self._saved = -1
 
-    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Save the final step, which need not coincide with a validation.
-
-        This is early enough for the raw weights: averaging replaces them at the end of training.
-        """
-        done = trainer.max_steps > 0 and trainer.global_step >= trainer.max_steps
-        if done and not self._should_skip_saving_checkpoint(trainer):
-            self._save_topk_checkpoint(trainer, self._monitor_candidates(trainer))
-
-    def on_exception(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException
+    def on_train_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: torch.Tensor | Mapping[str, Any] | None,
+        batch: object,
+        batch_idx: int,
     ) -> None:
-        """Save when the user stops the run."""
-        if isinstance(exception, KeyboardInterrupt):
-            super().on_exception(trainer, pl_module, exception)
+        """Save if it is time to."""
+        step = trainer.global_step
+        regular = self._interval > 0 and step % self._interval == 0
+        # A validation that comes now belongs to this step: a run that is resumed from a checkpoint
+        # before it would leave it out.
+        validates = step % (trainer.val_check_batch or math.inf) == 0
+        if (regular or step == trainer.max_steps or self._stop.received) and not validates:
+            self._save(trainer, pl_module)
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Save the state that was validated."""
+        if not trainer.sanity_checking:
+            self._save(trainer, pl_module)
+
+    def on_train_batch_start(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, batch: object, batch_idx: int
+    ) -> None:
+        """End the run if a signal asked for it and the last step is saved.
+
+        Raises:
+            KeyboardInterrupt: After Ctrl-C.
+            Stopped: After another signal.
+        """
+        if self._saved == trainer.global_step:
+            # The entries of the step that was saved are logged after it.
+            self._flush(trainer)
+            self._stop.leave(self._saved, self._path)
+
+    def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        check_weights(pl_module, trainer.global_step)
+        # A resumed run does not log again what lies before its checkpoint.
+        self._flush(trainer)
+        trainer.save_checkpoint(self._path, storage_options=self._path.with_name(PREVIOUS))
+        self._saved = trainer.global_step
+
+    @staticmethod
+    def _flush(trainer: L.Trainer) -> None:
+        for logger in trainer.loggers:
+            logger.save()

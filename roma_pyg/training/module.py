@@ -31,7 +31,32 @@ REPORTED_STEPS = (1, 4, 16, 64)
 
 
 class NonFiniteLossError(ValueError):
-    """The loss became NaN or infinite; training cannot go on."""
+    """The loss or a weight became NaN or infinite; training cannot go on."""
+
+
+def check_weights(module: nn.Module, step: int) -> None:
+    """Raise if a weight is not finite, so that such weights are never saved.
+
+    Args:
+        module: Whose parameters are checked.
+        step: Optimiser steps done, for the message.
+
+    Raises:
+        NonFiniteLossError: With the name of the first such parameter.
+    """
+    named = list(module.named_parameters())
+    finite = torch.stack([value.detach().isfinite().all() for _, value in named]).tolist()
+    if not all(finite):
+        raise NonFiniteLossError(
+            f"Expected finite weights (got NaN or infinity in '{named[finite.index(False)][0]}' "
+            f"after step {step}, whose loss was finite: its gradient was not). {_REMEDY}"
+        )
+
+
+_REMEDY = (
+    "Start again with a lower training.learning_rate or training.clip, with training.precision "
+    "32-true, or without the extreme values of the data; a resumed run would repeat the same steps."
+)
 
 
 class RomaModule(L.LightningModule):
@@ -200,6 +225,7 @@ class RomaModule(L.LightningModule):
             total = total + residual
         terms["total"] = total
         if not torch.isfinite(total):
+            check_weights(self.model, self.global_step)
             raise NonFiniteLossError(self._describe(terms))
         return output, terms
 
@@ -220,10 +246,10 @@ class RomaModule(L.LightningModule):
 
     def _describe(self, terms: dict[str, Tensor]) -> str:
         values = ", ".join(f"{name} = {value.item():.4g}" for name, value in terms.items())
+        rate = self.trainer.optimizers[0].param_groups[0]["lr"]
         return (
-            f"Expected a finite loss (got {values} at step {self.global_step}). Lower "
-            "training.learning_rate or training.clip, use training.precision 32-true, or look "
-            "for extreme values in the data; training.resume continues from the last checkpoint."
+            f"Expected a finite loss (got {values} at step {self.global_step}, learning rate "
+            f"{rate:.3g}). {_REMEDY}"
         )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from typing import Any
 
 import lightning as L
 import psutil
@@ -37,11 +38,20 @@ class ResourceMonitor(L.Callback):
         self._steps = 0
         self._nodes = 0
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was counted, for the summary of a run that is resumed."""
+        return {"steps": self._total_steps, "elapsed": self._total_elapsed}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Count on from there."""
+        self._total_steps, self._total_elapsed = state_dict["steps"], state_dict["elapsed"]
+
     def summary(self) -> dict[str, float]:
         """Return steps and their rate since the start, and the largest memory of the process.
 
         The rate leaves out validation, checkpoints and figures. Memory is in MiB; it counts the
-        main process, not the workers that sample, which share their data with it.
+        main process, not the workers that sample, which share their data with it, and not what a
+        resumed run took before.
         """
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         # Linux counts in KiB, macOS in bytes.

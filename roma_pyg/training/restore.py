@@ -13,6 +13,7 @@ from roma_pyg.config import RunConfig
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.make import make_model
 
+BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 PREFIX = "model."
 T = TypeVar("T")
 
@@ -25,11 +26,13 @@ class Checkpoint:
         config: The run it comes from.
         weights: State of the model, averaged where averaging was on.
         step: Optimiser steps done.
+        path: The file.
     """
 
     config: RunConfig
     weights: dict[str, Tensor]
     step: int
+    path: Path
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -45,9 +48,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             checkpoint, or has options that this version does not know.
     """
     if not path.is_file():
-        hint = (
-            " The run has not been validated yet." if (path.parent / "last.ckpt").exists() else ""
-        )
+        hint = " The run has not been validated yet." if (path.parent / LAST).exists() else ""
         raise FileNotFoundError(f"Expected a checkpoint at '{path}' (got no file).{hint}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -77,7 +78,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, value in content["state_dict"].items()
         if name.startswith(PREFIX)
     }
-    return Checkpoint(config, weights, int(content["global_step"]))
+    return Checkpoint(config, weights, int(content["global_step"]), path)
 
 
 def load(path: Path | str) -> GraphOperator:
@@ -106,7 +107,7 @@ def load_model(path: Path) -> tuple[GraphOperator, RunConfig]:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If it is damaged, or its weights do not fit its configuration.
     """
-    path = path / "best.ckpt" if path.is_dir() else path
+    path = path / BEST if path.is_dir() else path
     checkpoint = read_checkpoint(path)
     model = make_model(checkpoint.config.model, checkpoint.config.data)
     try:

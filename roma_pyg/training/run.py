@@ -12,6 +12,7 @@ from pathlib import Path
 import lightning as L
 import torch
 import yaml
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from roma_pyg.analysis.evaluation import Evaluation, evaluate
@@ -24,12 +25,15 @@ from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.make import make_model
 from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.memory import keep_freed_memory
-from roma_pyg.training.module import RomaModule
+from roma_pyg.training.module import NonFiniteLossError, RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
-from roma_pyg.training.restore import load_model, read_checkpoint
+from roma_pyg.training.restore import LAST, Checkpoint, load_model
+from roma_pyg.training.resuming import advice, find_checkpoint
+from roma_pyg.training.stopping import Stopped, StopSignals
 
-CONFIG, LAST, SUMMARY = "config.yaml", "last.ckpt", "summary.json"
+CONFIG, SUMMARY = "config.yaml", "summary.json"
 
 MANY_NODES = 200_000
 """Nodes above which fewer forecast times are evaluated."""
@@ -39,9 +43,12 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     """Train a model; everything about the run lands in one folder.
 
     The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
-    is such a run already) gets ``config.yaml`` (the resolved configuration), ``best.ckpt`` and
-    ``last.ckpt``, the TensorBoard events, and ``summary.json`` (steps per second, memory, and what
-    the effective law leaves unexplained).
+    is such a run already and it is not resumed) gets ``config.yaml`` (the resolved configuration),
+    ``best.ckpt``, ``last.ckpt`` and ``previous.ckpt``, the TensorBoard events, and ``summary.json``
+    (steps per second, memory, and what the effective law leaves unexplained).
+
+    A run that was stopped and is resumed ends with the weights of one that was not, bit by bit on
+    a CPU. A run that is finished is left as it is by ``training.resume``.
 
     Args:
         config: Data, model and training.
@@ -53,10 +60,17 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
 
     Raises:
         FileNotFoundError: If ``training.resume`` is true and there is nothing to resume.
-        ValueError: If the data does not fit the configuration, or the loss is not finite.
+        OSError: If something cannot be written, as on a full disk; names the last good checkpoint.
+        ValueError: If the data does not fit the configuration, the loss is not finite, or the
+            checkpoint to resume from is damaged; names the last good checkpoint.
+        KeyboardInterrupt: After Ctrl-C; the step in progress is finished and saved.
+        Stopped: After SIGTERM or SIGUSR1, in the same way.
     """
     options = config.training
     folder, checkpoint = _claim(options)
+    start = 0 if checkpoint is None else checkpoint.step
+    if start >= options.max_steps and (folder / SUMMARY).is_file():
+        return folder
     L.seed_everything(options.seed, verbose=False)
     data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
     # A small graph is one subgraph: the model is made for the size that is really there.
@@ -66,7 +80,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         model.fit_statistics(data.statistics())
     else:
         # Scales and base forecast come back with the weights.
-        model.load_state_dict(read_checkpoint(checkpoint).weights)
+        model.load_state_dict(checkpoint.weights)
     keep_freed_memory()
     if options.compile:
         model.compile_operator()
@@ -82,7 +96,14 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     write_text(folder / CONFIG, text)
-    logger = TensorBoardLogger(options.output, folder.name, version="", sub_dir="tensorboard")
+    logger = TensorBoardLogger(
+        options.output,
+        folder.name,
+        version="",
+        sub_dir="tensorboard",
+        # What was logged after the checkpoint comes again.
+        purge_step=start + 1 if options.resume else None,
+    )
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
     callbacks = make_callbacks(
@@ -102,22 +123,37 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             log_every_n_steps=options.log_interval,
             logger=logger,
             callbacks=callbacks,
+            # On a cluster, too, one process that heeds signals as anywhere else: Lightning's plugin
+            # for Slurm takes over SIGUSR1 and submits jobs.
+            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
             enable_progress_bar=progress,
             enable_model_summary=False,
             default_root_dir=folder,
         )
         try:
-            trainer.fit(module, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+            path = None if checkpoint is None else checkpoint.path
+            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+        except Stopped:
+            raise
         except SystemExit:
-            # Lightning ends the process on Ctrl-C, after the callbacks have saved last.ckpt.
+            # Lightning ends the process on Ctrl-C.
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
+        except NonFiniteLossError as error:
+            raise NonFiniteLossError(f"{error} {advice(folder)}") from error
+        except OSError as error:
+            raise OSError(
+                f"Training stopped, as writing failed: {error}. {advice(folder)}"
+            ) from error
     monitor = next(call for call in callbacks if isinstance(call, ResourceMonitor))
     summary: dict[str, object] = {"parameters": model.num_parameters, **monitor.summary()}
     if law := _unexplained(trainer):
         summary["unexplained"] = law
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
+    # A signal during the last step.
+    signals = next(call for call in callbacks if isinstance(call, StopSignals))
+    signals.leave(options.max_steps, folder / LAST)
     return folder
 
 
@@ -216,17 +252,12 @@ def _accelerator(options: TrainingConfig) -> str:
     return options.accelerator
 
 
-def _claim(options: TrainingConfig) -> tuple[Path, Path | None]:
+def _claim(options: TrainingConfig) -> tuple[Path, Checkpoint | None]:
     """Return the folder of the run, and the checkpoint to resume from if it is resumed."""
     folder = Path(options.output) / options.name
     if options.resume:
-        last = folder / LAST
-        if not last.is_file():
-            raise FileNotFoundError(
-                f"Expected a checkpoint '{last}' to resume from (got none); start the run without "
-                "training.resume."
-            )
-        return folder, last
+        # With `auto` a job that begins and one that goes on are the same: no other folder.
+        return folder, find_checkpoint(folder, options.resume)
     names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
     free = (Path(options.output) / name for name in names)
     return next(path for path in free if not (path / CONFIG).exists()), None

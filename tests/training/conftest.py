@@ -17,6 +17,7 @@ from roma_pyg.config import PoolConfig, TrainingConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.output import LevelForecast, RomaOutput
 from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.module import RomaModule
 
 WINDOW, HORIZON, NODES = 8, 16, 6
@@ -113,10 +114,15 @@ def run_fit(
     resume: Path | None = None,
     figures: bool = False,
     schedule_steps: int | None = None,
+    checkpoint_interval: int = 100,
 ) -> Fit:
     """Train the stand-in for some steps on the CPU."""
     options = TrainingConfig(
-        max_steps=schedule_steps or steps, log_interval=1, figures=figures, learning_rate=0.01
+        max_steps=schedule_steps or steps,
+        log_interval=1,
+        figures=figures,
+        learning_rate=0.01,
+        checkpoint_interval=checkpoint_interval,
     )
     torch.manual_seed(0)
     module = RomaModule(
@@ -136,6 +142,7 @@ def run_fit(
             *make_callbacks(options, folder, dt=0.1, average=average, progress=False),
             *(extra or []),
         ],
+        plugins=[AtomicCheckpointIO()],
         gradient_clip_val=1.0,
         val_check_interval=val_interval,
         check_val_every_n_epoch=None,

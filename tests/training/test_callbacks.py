@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.callbacks import Checkpoint
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from roma_pyg.config import TrainingConfig
@@ -94,4 +94,4 @@ def test_callbacks_follow_the_options(tmp_path):
     assert ForecastFigures not in kinds()
     every = make_callbacks(TrainingConfig(), tmp_path)
     assert any(isinstance(callback, ForecastFigures) for callback in every)
-    assert sum(isinstance(callback, ModelCheckpoint) for callback in every) == 2
+    assert sum(isinstance(callback, Checkpoint) for callback in every) == 2

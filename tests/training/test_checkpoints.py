@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import errno
+import os
 import signal
-from collections.abc import Iterator
+from pathlib import Path
 
 import lightning as L
 import pytest
 import torch
 
+from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.loss import HorizonWeights
+from roma_pyg.training.module import NonFiniteLossError
+from roma_pyg.training.stopping import SIGNALS, Stopped
+
+FILES = ("best.ckpt", "last.ckpt", "previous.ckpt")
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*does not have many workers")
 
@@ -38,8 +45,8 @@ def load(path):
 @pytest.mark.parametrize("average", [None, 0.99])
 def test_files_load_without_pickle(fit, average):
     run = fit(steps=5, average=average)
-    assert sorted(path.name for path in run.folder.glob("*.ckpt")) == ["best.ckpt", "last.ckpt"]
-    for name in ("best.ckpt", "last.ckpt"):
+    assert sorted(path.name for path in run.folder.glob("*.ckpt")) == [*FILES]
+    for name in FILES:
         state = load(run.folder / name)
         assert state["hyper_parameters"] == {"model": {"sizes": [2]}, "name": "stand-in"}
         assert {key.split(".")[0] for key in state["state_dict"]} == {"model", "horizon_weights"}
@@ -83,19 +90,120 @@ def test_resumed_run_ends_where_an_unbroken_one_does(fit, make_batch, tmp_path_f
         assert torch.allclose(value, expected[name], atol=1e-7), name
 
 
+def steps_of(folder: Path) -> dict[str, int]:
+    return {name: load(folder / name)["global_step"] for name in FILES if (folder / name).exists()}
+
+
+def test_steps_of_the_checkpoints(fit, tmp_path):
+    """Every third step, after every fourth, which is validated, and at the end."""
+    seen = []
+
+    class Seen(L.Callback):
+        def on_train_batch_start(self, *_):
+            seen.append(steps_of(tmp_path))
+
+    fit(steps=11, val_interval=4, checkpoint_interval=3, extra=[Seen()])
+    last = [steps.get("last.ckpt") for steps in seen]
+    assert last == [None, None, None, 3, 4, 4, 6, 6, 8, 9, 9]
+    assert [steps.get("previous.ckpt") for steps in seen][4:] == [3, 3, 4, 4, 6, 8, 8]
+    assert {name: steps_of(tmp_path)[name] for name in FILES[1:]} == {
+        "last.ckpt": 11,
+        "previous.ckpt": 9,
+    }
+
+
+class Signal(L.Callback):
+    """Sends this process signals in the middle of a step, or of a validation."""
+
+    def __init__(self, step, *numbers, validation=False):
+        self.step, self.numbers, self.validation = step, numbers, validation
+
+    def send(self, trainer):
+        if trainer.global_step == self.step:
+            for number in self.numbers:
+                os.kill(os.getpid(), number)
+
+    def on_before_optimizer_step(self, trainer, *_):
+        if not self.validation:
+            self.send(trainer)
+
+    def on_validation_batch_start(self, trainer, *_):
+        if self.validation:
+            self.send(trainer)
+
+
 @pytest.fixture
-def _interruptible() -> Iterator[None]:
+def _handlers():
     """Lightning ignores further interrupts after the first; undo that."""
-    handler = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     yield
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
-@pytest.mark.usefixtures("_interruptible")
-def test_interrupt_saves(fit, tmp_path):
+@pytest.mark.usefixtures("_handlers")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1])
+def test_a_signal_ends_the_run_after_the_step(fit, tmp_path, number):
+    with pytest.raises(Stopped, match=f"{number.name} after step 7, which '.*last.ckpt'") as stop:
+        # Schedulers may repeat themselves.
+        fit(steps=9, val_interval=4, extra=[Signal(6, number, signal.SIGTERM)])
+    assert stop.value.code == 128 + number
+    assert steps_of(tmp_path)["last.ckpt"] == 7
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_a_signal_waits_for_the_end_of_a_validation(fit, tmp_path):
+    with pytest.raises(Stopped, match="after step 4"):
+        fit(steps=9, val_interval=4, extra=[Signal(4, signal.SIGTERM, validation=True)])
+    assert steps_of(tmp_path) == {"best.ckpt": 4, "last.ckpt": 4}
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_interrupt_ends_the_run_after_the_step(fit, tmp_path):
     with pytest.raises(SystemExit):
-        fit(steps=9, val_interval=4, extra=[Failing(6, KeyboardInterrupt())])
-    assert load(tmp_path / "last.ckpt")["global_step"] == 6
+        fit(steps=9, val_interval=4, extra=[Signal(6, signal.SIGINT)])
+    assert steps_of(tmp_path)["last.ckpt"] == 7
+
+
+@pytest.mark.usefixtures("_handlers")
+def test_a_second_interrupt_ends_the_run_at_once(fit, tmp_path):
+    with pytest.raises(SystemExit):
+        fit(steps=9, val_interval=4, extra=[Signal(6, signal.SIGINT, signal.SIGINT)])
+    assert steps_of(tmp_path)["last.ckpt"] == 4
+
+
+def test_a_full_disk_leaves_the_files_as_they_were(tmp_path, monkeypatch):
+    path, kept = tmp_path / "last.ckpt", tmp_path / "previous.ckpt"
+    for step in (1, 2):
+        AtomicCheckpointIO().save_checkpoint({"global_step": step}, path, kept)
+
+    def full(_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        AtomicCheckpointIO().save_checkpoint({"global_step": 3}, path, kept)
+    assert steps_of(tmp_path) == {"last.ckpt": 2, "previous.ckpt": 1}
+    assert len([*tmp_path.iterdir()]) == 2
+
+
+class Overflow(L.Callback):
+    """Makes a gradient infinite, whose clipped value is no number."""
+
+    def on_before_optimizer_step(self, trainer, pl_module, _):
+        if trainer.global_step == 5:
+            pl_module.model.linear.weight.grad[0, 0] = float("inf")
+
+
+@pytest.mark.parametrize("interval", [1, 100])
+def test_weights_that_are_not_finite_are_not_saved(fit, tmp_path, interval):
+    message = r"finite weights \(got NaN or infinity in '.*linear.weight' after step 6, .*gradient"
+    with pytest.raises(NonFiniteLossError, match=message):
+        fit(steps=9, val_interval=4, checkpoint_interval=interval, extra=[Overflow()])
+    assert steps_of(tmp_path)["last.ckpt"] == (5 if interval == 1 else 4)
+    for value in load(tmp_path / "last.ckpt")["state_dict"].values():
+        assert value.isfinite().all()
 
 
 def test_error_does_not_save(fit, tmp_path):
