@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import threading
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -192,12 +194,22 @@ def _check_steps(steps: int | Sequence[int] | None, horizon: int) -> None:
 
 
 def seed_worker(_: int) -> None:
-    """Keep a loader worker on one thread, and alive: its process is told when it is needed no more.
+    """Keep a loader worker on one thread, and alive until its training process ends it.
 
     The training process needs the other threads. Ctrl-C and the signals of schedulers reach all
-    processes of a job, and the training process still takes the step it is in.
+    processes of a job, while the training process still takes the step it is in, and saves it.
     """
     torch.set_num_threads(1)
-    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    # Not on every system.
+    if hasattr(signal, "sigwaitinfo"):
+        for number in (signal.SIGINT, signal.SIGUSR1):
+            signal.signal(number, signal.SIG_IGN)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+        threading.Thread(target=_heed_parent, args=(os.getppid(),), daemon=True).start()
+
+
+def _heed_parent(parent: int) -> None:
+    """End this process at the SIGTERM of its parent; that of others is meant for the parent."""
+    while signal.sigwaitinfo({signal.SIGTERM}).si_pid != parent:
+        pass
+    os._exit(0)

@@ -98,7 +98,7 @@ class BestCheckpoint(Checkpoint):
         loss = float(trainer.callback_metrics["val/loss"])
         if loss < self._loss and not trainer.sanity_checking:
             self._loss = loss
-            trainer.save_checkpoint(self._path)
+            trainer.save_checkpoint(self._path, weights_only=False)
 
 
 class LastCheckpoint(Checkpoint):
@@ -162,7 +162,8 @@ class LastCheckpoint(Checkpoint):
         check_weights(pl_module, trainer.global_step)
         # A resumed run does not log again what lies before its checkpoint.
         self._flush(trainer)
-        trainer.save_checkpoint(self._path, storage_options=self._path.with_name(PREVIOUS))
+        previous = self._path.with_name(PREVIOUS)
+        trainer.save_checkpoint(self._path, weights_only=False, storage_options=previous)
         self._saved = trainer.global_step
 
     @staticmethod

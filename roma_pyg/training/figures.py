@@ -141,4 +141,6 @@ class ForecastFigures(L.Callback):
         for tag, figure in draw(sample, self.dt, self.num_nodes).items():
             image = figure_to_image(figure)
             for board in boards:
-                board.experiment.add_image(tag, image, trainer.global_step, dataformats="HWC")
+                # Beside the losses of this step, which Lightning counts from zero: what is written
+                # at later ones is purged when the run is resumed from here.
+                board.experiment.add_image(tag, image, trainer.global_step - 1, dataformats="HWC")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -51,6 +52,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         hint = " The run has not been validated yet." if (path.parent / LAST).exists() else ""
         raise FileNotFoundError(f"Expected a checkpoint at '{path}' (got no file).{hint}")
     try:
+        _check_sums(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except PermissionError:
         raise
@@ -147,6 +149,14 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
             for key, value in values.items()
         }
     )
+
+
+def _check_sums(path: Path) -> None:
+    """Compare the parts of a checkpoint, a zip archive, with their checksums; torch does not."""
+    with zipfile.ZipFile(path) as archive:
+        damaged = archive.testzip()
+    if damaged is not None:
+        raise zipfile.BadZipFile(f"the checksum of '{damaged}' is another")
 
 
 def _missing_parts(content: object) -> list[str]:

@@ -102,7 +102,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         version="",
         sub_dir="tensorboard",
         # What was logged after the checkpoint comes again.
-        purge_step=start + 1 if options.resume else None,
+        purge_step=start if options.resume else None,
     )
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
