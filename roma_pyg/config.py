@@ -644,6 +644,12 @@ class TrainingConfig:
             "non-negative",
             self.checkpoint_interval,
         )
+        check(
+            self.resume in (True, False, "auto"),
+            "training.resume",
+            "true, false or 'auto'",
+            self.resume,
+        )
 
 
 @dataclass

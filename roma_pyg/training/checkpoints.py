@@ -54,9 +54,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 file.write(content.getbuffer())
                 file.flush()
                 os.fsync(file.fileno())
-        except OSError:
+        except OSError as error:
             temporary.unlink(missing_ok=True)
-            raise
+            raise OSError(error.errno, error.strerror, str(path)) from error
         if storage_options is not None and path.exists():
             path.replace(storage_options)
         temporary.replace(path)
@@ -154,19 +154,13 @@ class LastCheckpoint(Checkpoint):
             Stopped: After another signal.
         """
         if self._saved == trainer.global_step:
-            # The entries of the step that was saved are logged after it.
-            self._flush(trainer)
             self._stop.leave(self._saved, self._path)
 
     def _save(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         check_weights(pl_module, trainer.global_step)
         # A resumed run does not log again what lies before its checkpoint.
-        self._flush(trainer)
+        for logger in trainer.loggers:
+            logger.save()
         previous = self._path.with_name(PREVIOUS)
         trainer.save_checkpoint(self._path, weights_only=False, storage_options=previous)
         self._saved = trainer.global_step
-
-    @staticmethod
-    def _flush(trainer: L.Trainer) -> None:
-        for logger in trainer.loggers:
-            logger.save()

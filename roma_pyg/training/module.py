@@ -55,7 +55,7 @@ def check_weights(module: nn.Module, step: int) -> None:
 
 _REMEDY = (
     "Start again with a lower training.learning_rate or training.clip, with training.precision "
-    "32-true, or without the extreme values of the data; a resumed run would repeat the same steps."
+    "32-true, or without the extreme values of the data; a resumed run would take the same steps."
 )
 
 

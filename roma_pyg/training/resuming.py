@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
+import threading
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from roma_pyg.training.module import NonFiniteLossError
 from roma_pyg.training.restore import BEST, LAST, PREVIOUS, Checkpoint, read_checkpoint
 
 
@@ -64,21 +69,65 @@ def last_good(folder: Path) -> Checkpoint | None:
     return max(good, key=lambda checkpoint: checkpoint.step, default=None)
 
 
+@contextmanager
+def naming_last_good(folder: Path) -> Iterator[None]:
+    """Name the last good checkpoint where training fails for a full disk, or diverges.
+
+    Args:
+        folder: Folder of the run.
+
+    Raises:
+        OSError: In the place of one that says that a disk is full or broken.
+        NonFiniteLossError: In the place of one without the name.
+    """
+    before = threading.excepthook
+
+    def without_disk(failure: threading.ExceptHookArgs) -> None:
+        # The thread that writes the events fails, too; the training thread raises the same error.
+        if getattr(failure.exc_value, "errno", None) not in _DISK:
+            before(failure)
+
+    threading.excepthook = without_disk
+    try:
+        yield
+    except NonFiniteLossError as error:
+        # No command: to go on from there would lead to the same error.
+        raise NonFiniteLossError(f"{error} {_name(last_good(folder))}") from error
+    except OSError as error:
+        if error.errno not in _DISK:
+            raise
+        raise OSError(f"Expected to write to the disk (got {error}). {advice(folder)}") from error
+    finally:
+        threading.excepthook = before
+
+
+# A full disk, a used-up quota, a file that is too large, a broken disk, and one that has become
+# read-only for that reason.
+_DISK = [
+    getattr(errno, name)
+    for name in ("ENOSPC", "EDQUOT", "EFBIG", "EIO", "EROFS")
+    if hasattr(errno, name)
+]
+
+
 def advice(folder: Path) -> str:
-    """Say in one sentence how a run that has failed goes on.
+    """Say in one or two sentences how a run that has failed goes on.
 
     Args:
         folder: Folder of the run.
     """
     good = last_good(folder)
-    if good is not None:
-        return (
-            f"The last good checkpoint is '{good.path}', step {good.step}; the same command with "
-            "--resume auto goes on from there."
-        )
-    if _present(folder):
+    if good is None and _present(folder):
         return f"No checkpoint in '{folder}' can be read; remove the folder to start anew."
-    return "There is no checkpoint; start the run without --resume, or with --resume auto."
+    if good is None:
+        return "There is no checkpoint; --resume auto starts from the beginning."
+    return f"{_name(good)} The same command with --resume auto goes on from there."
+
+
+def _name(good: Checkpoint | None) -> str:
+    if good is None:
+        return "There is no checkpoint yet."
+    return f"The last good checkpoint is '{good.path}', step {good.step}."
 
 
 def _present(folder: Path) -> list[Path]:

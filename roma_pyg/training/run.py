@@ -27,10 +27,10 @@ from roma_pyg.models.make import make_model
 from roma_pyg.training.callbacks import make_callbacks
 from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.memory import keep_freed_memory
-from roma_pyg.training.module import NonFiniteLossError, RomaModule
+from roma_pyg.training.module import RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.restore import LAST, Checkpoint, load_model
-from roma_pyg.training.resuming import advice, find_checkpoint
+from roma_pyg.training.resuming import find_checkpoint, naming_last_good
 from roma_pyg.training.stopping import Stopped, StopSignals
 
 CONFIG, SUMMARY = "config.yaml", "summary.json"
@@ -68,9 +68,22 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     """
     options = config.training
     folder, checkpoint = _claim(options)
-    start = 0 if checkpoint is None else checkpoint.step
-    if start >= options.max_steps and (folder / SUMMARY).is_file():
+    finished = checkpoint is not None and checkpoint.step >= options.max_steps
+    if finished and (folder / SUMMARY).is_file():
         return folder
+    with naming_last_good(folder):
+        return _train(config, folder, checkpoint, data, progress)
+
+
+def _train(
+    config: RunConfig,
+    folder: Path,
+    checkpoint: Checkpoint | None,
+    data: GraphSeriesData | None,
+    progress: bool,
+) -> Path:
+    """Train in a folder, from a checkpoint on; returns the folder."""
+    options = config.training
     L.seed_everything(options.seed, verbose=False)
     data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
     # A small graph is one subgraph: the model is made for the size that is really there.
@@ -102,7 +115,7 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         version="",
         sub_dir="tensorboard",
         # What was logged after the checkpoint comes again.
-        purge_step=start if options.resume else None,
+        purge_step=0 if checkpoint is None else checkpoint.step,
     )
     logger.experiment.add_text("config", f"```yaml\n{text}```")
     logger.experiment.add_text("data", _data_card(data))
@@ -140,12 +153,6 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-        except NonFiniteLossError as error:
-            raise NonFiniteLossError(f"{error} {advice(folder)}") from error
-        except OSError as error:
-            raise OSError(
-                f"Training stopped, as writing failed: {error}. {advice(folder)}"
-            ) from error
     monitor = next(call for call in callbacks if isinstance(call, ResourceMonitor))
     summary: dict[str, object] = {"parameters": model.num_parameters, **monitor.summary()}
     if law := _unexplained(trainer):

@@ -65,11 +65,21 @@ def test_dashes_and_underscores(words: list[str]) -> None:
         (["--resume", "false"], False),
         (["--resume=true"], True),
         (["--training.resume", "true"], True),
+        (["--resume", "auto"], "auto"),
+        (["--resume=auto", "--seed", "3"], "auto"),
+        (["--training.resume", "auto"], "auto"),
         ([], False),
     ],
 )
-def test_resume(words: list[str], resume: bool) -> None:
-    assert parse(*words).training.resume is resume
+def test_resume(words: list[str], resume: bool | str) -> None:
+    assert parse(*words).training.resume == resume
+
+
+def test_resume_in_a_file(tmp_path: Path) -> None:
+    write_yaml(tmp_path, "a.yaml", "training: {resume: auto}\n")
+    assert parse("--config", str(tmp_path / "a.yaml")).training.resume == "auto"
+    with pytest.raises(ValueError, match=r"'training.resume' to be true or false or 'auto' \(got"):
+        parse("--resume", "maybe")
 
 
 def test_seed_is_that_of_training_only() -> None:
