@@ -289,7 +289,7 @@ def test_isolated_nodes_and_graphs_without_edges(tiny, smspe, variant):
         assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
 
 
-@pytest.mark.parametrize("level", [1e-6, 1.0, 1e3])
+@pytest.mark.parametrize("level", [0.0, 1e-6, 1.0, 1e3])
 def test_finite_for_constant_and_extreme_windows(tiny, smspe, level):
     model, batch = tiny.model(), tiny.batch()
     batch.window = torch.full_like(batch.window, level)
