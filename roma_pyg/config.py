@@ -608,7 +608,7 @@ class TrainingConfig:
     squared_error: float = 0.5
     val_interval: int = 500
     val_batches: int = 16
-    checkpoint_interval: int = 100
+    checkpoint_interval: int = 200
     log_interval: int = 20
     figures: bool = True
     workers: int = 1

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import types
 from pathlib import Path
@@ -60,6 +61,22 @@ def test_evaluation_can_be_quick_or_left_out(calls: list[Any]) -> None:
     assert len(calls) == 1
     assert main(["--evaluate=quick"]) == 0
     assert calls[2][1]["baselines"] is False
+
+
+def test_a_signal_ends_with_its_code_and_one_line(
+    calls: list[Any], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from roma_pyg.training.stopping import Stopped
+
+    def train(_: RunConfig) -> Path:
+        raise Stopped(signal.SIGTERM, 7, Path("runs/roma/last.ckpt"))
+
+    monkeypatch.setattr(sys.modules["roma_pyg.training.run"], "train", train)
+    assert main([]) == 143
+    assert capsys.readouterr().err == (
+        "roma-train: stopped by SIGTERM after step 7, which 'runs/roma/last.ckpt' holds. "
+        "The same command with --resume auto goes on.\n"
+    )
 
 
 def test_impossible_values_end_with_2_and_no_traceback(

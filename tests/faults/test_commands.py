@@ -23,6 +23,16 @@ pytestmark = [
 
 LAST = "runs/tiny/last.ckpt"
 
+# As in a job of Slurm, where Lightning would heed signals in its own way.
+SLURM = {
+    "SLURM_JOB_ID": "1",
+    "SLURM_JOB_NAME": "tiny",
+    "SLURM_NTASKS": "1",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+    "SLURM_PROCID": "0",
+}
+
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
@@ -86,6 +96,7 @@ def start(place: Path) -> Iterator[Start]:
         process = subprocess.Popen(
             [*command, "--evaluate", "none", *words],
             cwd=place,
+            env=os.environ | SLURM,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

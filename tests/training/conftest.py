@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pytest
@@ -115,6 +116,7 @@ def run_fit(
     figures: bool = False,
     schedule_steps: int | None = None,
     checkpoint_interval: int = 100,
+    plugins: list[Any] | None = None,
 ) -> Fit:
     """Train the stand-in for some steps on the CPU."""
     options = TrainingConfig(
@@ -142,7 +144,7 @@ def run_fit(
             *make_callbacks(options, folder, dt=0.1, average=average, progress=False),
             *(extra or []),
         ],
-        plugins=[AtomicCheckpointIO()],
+        plugins=[AtomicCheckpointIO(), *(plugins or [])],
         gradient_clip_val=1.0,
         val_check_interval=val_interval,
         check_val_every_n_epoch=None,

@@ -8,6 +8,7 @@ from pathlib import Path
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import MixedPrecision
 
 from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.loss import HorizonWeights
@@ -88,6 +89,28 @@ def test_resumed_run_ends_where_an_unbroken_one_does(fit, make_batch, tmp_path_f
     expected = whole.module.state_dict()
     for name, value in resumed.module.state_dict().items():
         assert torch.allclose(value, expected[name], atol=1e-7), name
+
+
+def test_the_scaler_of_half_precision_goes_on(fit, make_batch, tmp_path_factory):
+    """Its scale grows after every second step, and halves after a gradient that overflows."""
+
+    def half_precision():
+        scaler = torch.amp.GradScaler("cpu", init_scale=16.0, growth_interval=2)
+        return {"plugins": [MixedPrecision("16-mixed", "cpu", scaler)]}
+
+    options = {"batches": [make_batch(3)], "average": 0.99, "val_interval": 7, "schedule_steps": 7}
+    extra = {"extra": [ScaledOverflow()], "checkpoint_interval": 3}
+    whole = tmp_path_factory.mktemp("whole")
+    fit(folder=whole, steps=7, **options, **extra, **half_precision())
+    half = fit(steps=3, **options, **extra, **half_precision())
+    fit(steps=7, resume=half.folder / "last.ckpt", **options, **extra, **half_precision())
+    one, other = (load(folder / "last.ckpt") for folder in (whole, half.folder))
+    assert one["MixedPrecision"]["scale"] == 32
+    assert one["MixedPrecision"] == other["MixedPrecision"]
+    for part in ("state_dict", "current_model_state"):
+        for name, value in one[part].items():
+            assert value.isfinite().all(), name
+            assert torch.equal(value, other[part][name]), name
 
 
 def steps_of(folder: Path) -> dict[str, int]:
@@ -186,6 +209,14 @@ def test_a_full_disk_leaves_the_files_as_they_were(tmp_path, monkeypatch):
         AtomicCheckpointIO().save_checkpoint({"global_step": 3}, path, kept)
     assert steps_of(tmp_path) == {"last.ckpt": 2, "previous.ckpt": 1}
     assert len([*tmp_path.iterdir()]) == 2
+
+
+class ScaledOverflow(L.Callback):
+    """Makes a gradient infinite where the scaler still sees it, and leaves the step out."""
+
+    def on_after_backward(self, trainer, pl_module):
+        if trainer.global_step == 5:
+            pl_module.model.linear.weight.grad[0, 0] = float("inf")
 
 
 class Overflow(L.Callback):
