@@ -580,7 +580,8 @@ class TrainingConfig:
             is killed loses that many steps at most, or the work since the last validation if that
             is less. 0 for none.
         log_interval: Steps between two log entries.
-        figures: Write forecast figures to TensorBoard at each validation.
+        figures: Draw forecasts, supernodes and attention for TensorBoard at a few validations, and
+            embed nodes for its projector at the end.
         workers: Processes that sample batches ahead; 0 samples in the main process.
         accelerator: ``cpu``, ``gpu``, or ``auto``: a CUDA GPU where there is one.
         compile: Compile the operator network by ``torch.compile``: some 20 s at the start, for

@@ -135,7 +135,8 @@ def tree_figure(hierarchy: Hierarchy) -> Figure:
             )
             if width > 0.018 * len(label):
                 middle = (left + width / 2, level + 0.46)
-                axis.text(*middle, str(number), ha="center", va="center", fontsize=7)
+                ink = "white" if CYCLE[color[number]] == BLUE else "black"
+                axis.text(*middle, str(number), ha="center", va="center", fontsize=7, color=ink)
             left += width
     axis.set_xlim(0, len(label))
     axis.set_ylim(0, levels)

@@ -146,6 +146,44 @@ def global_hierarchy(
     return Hierarchy([assignment, *hierarchy.assignments[1:]], hierarchy.couplings)
 
 
+@torch.inference_mode()
+def local_hierarchy(model: Roma, batch: SubgraphBatch, index: int = 0) -> tuple[Graph, Hierarchy]:
+    """Coarse-grain one subgraph of a batch, as the forecast of the batch does.
+
+    Args:
+        model: The model, with at least one coarse level.
+        batch: Subgraphs of B core nodes with windows.
+        index: Which of its subgraphs.
+
+    Returns:
+        The couplings between its core nodes, and its supernodes; ``assignments[0]`` has the shape
+        ``(B, M_1)``.
+
+    Raises:
+        ValueError: If there is no such subgraph, or the model has no coarse level.
+    """
+    if not 0 <= index < batch.num_graphs:
+        raise ValueError(
+            f"Expected 'index' in [0, {batch.num_graphs}), a subgraph of the batch (got {index})."
+        )
+    fine, *coarse = model.hierarchy(model.encode(batch))[0]
+    if not coarse:
+        raise ValueError("Expected a model with coarse levels (model.pool.sizes is empty).")
+    count = fine.num_nodes
+    sender, receiver = fine.edge_index.cpu().numpy()
+    own = receiver // count == index
+    graph = Graph.from_edges(
+        sender[own] - index * count,
+        receiver[own] - index * count,
+        count,
+        fine.edge_weight.float().cpu().numpy()[own],
+    )
+    return graph, Hierarchy(
+        [_to_numpy(level.assignment, index) for level in coarse],
+        [_to_numpy(level.adjacency, index) for level in coarse],
+    )
+
+
 def _collect(
     model: Roma,
     batches: Iterable[tuple[SubgraphBatch, list[Subgraph]]],
@@ -221,7 +259,7 @@ def _coarse_level(
     )
 
 
-def _to_numpy(values: Tensor | None) -> NDArray[np.float32]:
-    """Matrix of the only graph."""
+def _to_numpy(values: Tensor | None, index: int = 0) -> NDArray[np.float32]:
+    """Matrix of one graph."""
     assert values is not None
-    return values[0].float().cpu().numpy()
+    return values[index].float().cpu().numpy()

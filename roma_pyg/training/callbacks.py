@@ -9,7 +9,7 @@ import lightning as L
 from roma_pyg.config import TrainingConfig
 from roma_pyg.training.averaging import EmaWeights
 from roma_pyg.training.checkpoints import BestCheckpoint, LastCheckpoint
-from roma_pyg.training.figures import ForecastFigures
+from roma_pyg.training.dashboard import Dashboard
 from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.progress import TrainingBar
 from roma_pyg.training.random_state import RandomState
@@ -23,7 +23,7 @@ def make_callbacks(
     average: float | None = 0.999,
     progress: bool = True,
 ) -> list[L.Callback]:
-    """Return progress bar, monitor, averaging, figures, signals and checkpoints of a run.
+    """Return progress bar, monitor, averaging, dashboard, signals and checkpoints of a run.
 
     Args:
         options: Intervals of log and checkpoints, and whether figures are drawn.
@@ -38,8 +38,8 @@ def make_callbacks(
         callbacks.append(TrainingBar(options.log_interval))
     if average:
         callbacks.append(EmaWeights(average))
-    if options.figures:
-        callbacks.append(ForecastFigures(dt))
+    # After the averaging, so that at the end the dashboard shows the averaged weights.
+    callbacks.append(Dashboard(dt, options.figures))
     stop = StopSignals()
     last = LastCheckpoint(folder, options.checkpoint_interval, stop)
     return [*callbacks, RandomState(), stop, BestCheckpoint(folder), last]

@@ -1,26 +1,32 @@
-"""Forecast figures in TensorBoard, drawn from the first batch of each validation."""
+"""The figures of the dashboard, by tag."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-import lightning as L
 import numpy as np
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from roma_pyg.analysis.attention import AttentionMaps
+from roma_pyg.analysis.attention_figures import (
+    components_figure,
+    distance_figure,
+    fine_to_coarse_figure,
+    levels_figure,
+)
+from roma_pyg.analysis.hierarchy_figures import couplings_figure, spread_figure, tree_figure
+from roma_pyg.analysis.node_map import node_map_figure
 from roma_pyg.analysis.plots import (
     error_by_horizon_figure,
-    figure_to_image,
     forecast_figure,
     order_parameter_figure,
     spacetime_figure,
 )
+from roma_pyg.data.graph import Graph
 from roma_pyg.data.sampling import SubgraphBatch
+from roma_pyg.models.hierarchy import Hierarchy
 from roma_pyg.models.output import RomaOutput
 from roma_pyg.training.loss import smspe
 
@@ -70,8 +76,8 @@ def _to_numpy(values: torch.Tensor) -> FloatArray:
     return values.detach().float().cpu().numpy()
 
 
-def draw(sample: ForecastSample, dt: float, num_nodes: int = 6) -> dict[str, Figure]:
-    """Draw all figures of one sample.
+def draw_forecast(sample: ForecastSample, dt: float, num_nodes: int = 6) -> dict[str, Figure]:
+    """Draw forecasts against the truth.
 
     Args:
         sample: The forecasts.
@@ -88,14 +94,14 @@ def draw(sample: ForecastSample, dt: float, num_nodes: int = 6) -> dict[str, Fig
     last = np.repeat(history[:, -1:], len(steps), axis=1)
     errors = {"ROMA": _mean_error(forecast, truth), "Persistence": _mean_error(last, truth)}
     return {
-        "figures/forecast": forecast_figure(
+        "forecast/nodes": forecast_figure(
             history[shown], steps, truth[shown], forecast[shown], dt, names
         ),
-        "figures/mean_observable": order_parameter_figure(
+        "forecast/mean_observable": order_parameter_figure(
             history.mean(axis=0), steps, truth.mean(axis=0), forecast.mean(axis=0), dt
         ),
-        "figures/space_time": spacetime_figure(steps, truth, forecast, dt),
-        "figures/error_by_horizon": error_by_horizon_figure(steps, errors, dt),
+        "forecast/space_time": spacetime_figure(steps, truth, forecast, dt),
+        "forecast/error_by_horizon": error_by_horizon_figure(steps, errors, dt),
     }
 
 
@@ -103,44 +109,45 @@ def _mean_error(forecast: FloatArray, truth: FloatArray) -> FloatArray:
     return smspe(torch.from_numpy(forecast), torch.from_numpy(truth)).mean(dim=0).numpy()
 
 
-class ForecastFigures(L.Callback):
-    """Writes forecast figures to TensorBoard after each validation.
-
-    It uses what ``validation_step`` returned for the first batch; nothing is computed twice.
+def draw_hierarchy(
+    graph: Graph, place: NDArray[np.float64], hierarchy: Hierarchy
+) -> dict[str, Figure]:
+    """Draw which nodes make up the supernodes, and how the supernodes are coupled.
 
     Args:
-        dt: Time between samples, in time units.
-        num_nodes: Nodes drawn one by one.
+        graph: The graph, N nodes.
+        place: Places of the nodes in the unit disk, shape ``(N, 2)``.
+        hierarchy: Its supernodes.
+
+    Returns:
+        Figures by tag.
     """
+    return {
+        "hierarchy/map": node_map_figure(
+            graph, place, hierarchy.labels(1), "Supernodes of level 1"
+        ),
+        "hierarchy/tree": tree_figure(hierarchy),
+        "hierarchy/spread": spread_figure(hierarchy),
+        "hierarchy/couplings": couplings_figure(hierarchy),
+    }
 
-    def __init__(self, dt: float = 1.0, num_nodes: int = 6) -> None:
-        """Remember how to draw."""
-        self.dt = dt
-        self.num_nodes = num_nodes
-        self._sample: ForecastSample | None = None
 
-    def on_validation_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: torch.Tensor | Mapping[str, Any] | None,
-        batch: SubgraphBatch,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the first batch."""
-        if batch_idx == 0 and not trainer.sanity_checking and isinstance(outputs, Mapping):
-            self._sample = ForecastSample.from_batch(batch, outputs["output"])
+def draw_attention(maps: AttentionMaps) -> dict[str, Figure]:
+    """Draw what the tokens of a subgraph attend to.
 
-    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Draw and write."""
-        sample, self._sample = self._sample, None
-        boards = [log for log in trainer.loggers if isinstance(log, TensorBoardLogger)]
-        if sample is None or not boards:
-            return
-        for tag, figure in draw(sample, self.dt, self.num_nodes).items():
-            image = figure_to_image(figure)
-            for board in boards:
-                # Beside the losses of this step, which Lightning counts from zero: what is written
-                # at later ones is purged when the run is resumed from here.
-                board.experiment.add_image(tag, image, trainer.global_step - 1, dataformats="HWC")
+    Args:
+        maps: Attention of one subgraph.
+
+    Returns:
+        Figures by tag; without coarse levels, those between levels are left out.
+    """
+    figures = {
+        "attention/by_distance": distance_figure(*maps.by_distance()),
+        "attention/components": components_figure(*maps.components(), maps.sizes),
+    }
+    if maps.assignments:
+        figures["attention/by_level"] = levels_figure(maps.by_level())
+        figures["attention/fine_to_coarse"] = fine_to_coarse_figure(
+            *maps.fine_to_coarse(), maps.assignments[0]
+        )
+    return figures

@@ -13,7 +13,6 @@ import lightning as L
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from roma_pyg.analysis.evaluation import Evaluation, evaluate
 from roma_pyg.analysis.scores import Mode
@@ -25,7 +24,9 @@ from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.make import make_model
 from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.charts import NamedScalars
 from roma_pyg.training.checkpoints import AtomicCheckpointIO
+from roma_pyg.training.dashboard import Dashboard
 from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.module import RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
@@ -45,7 +46,8 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
     is such a run already and it is not resumed) gets ``config.yaml`` (the resolved configuration),
     ``best.ckpt``, ``last.ckpt`` and ``previous.ckpt``, the TensorBoard events, and ``summary.json``
-    (steps per second, memory, and what the effective law leaves unexplained).
+    (steps per second, memory, share of time spent on the dashboard, and what the effective law
+    leaves unexplained).
 
     A run that was stopped and is resumed ends with the weights of one that was not, bit by bit on
     a CPU. A run that is finished is left as it is by ``training.resume``.
@@ -109,7 +111,7 @@ def _train(
     folder.mkdir(parents=True, exist_ok=True)
     text = yaml.safe_dump(config.to_dict(), sort_keys=False)
     write_text(folder / CONFIG, text)
-    logger = TensorBoardLogger(
+    logger = NamedScalars(
         options.output,
         folder.name,
         version="",
@@ -117,8 +119,6 @@ def _train(
         # What was logged after the checkpoint comes again.
         purge_step=0 if checkpoint is None else checkpoint.step,
     )
-    logger.experiment.add_text("config", f"```yaml\n{text}```")
-    logger.experiment.add_text("data", _data_card(data))
     callbacks = make_callbacks(
         options, folder, data.series.dt, average=options.average, progress=progress
     )
@@ -153,8 +153,10 @@ def _train(
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-    monitor = next(call for call in callbacks if isinstance(call, ResourceMonitor))
-    summary: dict[str, object] = {"parameters": model.num_parameters, **monitor.summary()}
+    summary: dict[str, object] = {"parameters": model.num_parameters}
+    for callback in callbacks:
+        if isinstance(callback, ResourceMonitor | Dashboard):
+            summary |= callback.summary()
     if law := _unexplained(trainer):
         summary["unexplained"] = law
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
@@ -268,20 +270,6 @@ def _claim(options: TrainingConfig) -> tuple[Path, Checkpoint | None]:
     names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
     free = (Path(options.output) / name for name in names)
     return next(path for path in free if not (path / CONFIG).exists()), None
-
-
-def _data_card(data: GraphSeriesData) -> str:
-    series, split = data.series, data.split
-    rows = [
-        ("nodes", series.num_nodes),
-        ("directed edges", series.graph.num_edges),
-        ("samples", series.num_steps),
-        ("time between samples", series.dt),
-        *((f"{part} nodes", len(split.nodes[part])) for part in split.nodes),
-        *((f"{part} forecast times", len(split.times[part])) for part in split.times),
-    ]
-    body = "\n".join(f"| {name} | {value} |" for name, value in rows)
-    return f"**{series.name}**\n\n| | |\n|---|---|\n{body}"
 
 
 class _quiet_lightning:

@@ -144,6 +144,34 @@ def test_a_resumed_run_ends_with_the_weights_of_an_unbroken_one(
         assert weight.abs().sum() > 0
 
 
+def test_figures_change_nothing(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
+    """The weights are those of a run without figures, also if it is stopped and resumed."""
+    import lightning as L
+
+    original = L.Trainer.__init__
+
+    def stop_early(self: L.Trainer, *args: object, **kwargs: object) -> None:
+        original(self, *args, **{**kwargs, "max_steps": 3})  # type: ignore[arg-type]
+
+    plain, drawn = make_config(tmp_path / "plain"), make_config(tmp_path / "drawn")
+    drawn.training.figures = True
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(L.Trainer, "__init__", stop_early)
+        run(drawn, series)
+    drawn.training.resume = True
+    folder = run(drawn, series)
+    one, other = (
+        torch.load(path / "last.ckpt", weights_only=True) for path in (run(plain, series), folder)
+    )
+    for part in ("current_model_state", "state_dict"):
+        for name, value in one[part].items():
+            assert torch.equal(value, other[part][name]), name
+    assert (folder / "tensorboard" / "00006" / "nodes" / "tensors.tsv").is_file()
+    summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert summary["dashboard_seconds"] > 0
+    assert summary["dashboard_share"] > 0
+
+
 def test_a_law_is_watched(tmp_path: Path, series: roma_pyg.GraphSeries) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 

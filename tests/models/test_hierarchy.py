@@ -6,7 +6,7 @@ import torch
 
 from roma_pyg.data.sampling import SubgraphSampler, collate
 from roma_pyg.models.forecast import RomaForecaster
-from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy
+from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy, local_hierarchy
 from roma_pyg.nn.pool import assign
 
 GEOMETRIES = ["hyperbolic", "euclidean"]
@@ -42,6 +42,26 @@ def test_one_subgraph_equals_the_levels_of_the_model(tiny, geometry, sizes):
         np.testing.assert_allclose(
             hierarchy.couplings[number], level.adjacency[0].numpy(), rtol=1e-4, atol=1e-6
         )
+
+
+def test_one_subgraph_of_a_batch(tiny):
+    model, batch = tiny.model(), tiny.batch(2)
+    graph, hierarchy = local_hierarchy(model, batch, 1)
+    with torch.no_grad():
+        levels, _ = model.hierarchy(model.encode(batch))
+    for number, level in enumerate(levels[1:]):
+        np.testing.assert_array_equal(hierarchy.assignments[number], level.assignment[1].numpy())
+        np.testing.assert_array_equal(hierarchy.couplings[number], level.adjacency[1].numpy())
+    sender, receiver = levels[0].edge_index
+    linked = {(int(i) - 12, int(j) - 12) for i, j in zip(receiver, sender, strict=True) if i >= 12}
+    assert set(zip(*np.nonzero(graph.to_matrix().toarray()), strict=True)) == linked
+
+
+def test_one_subgraph_must_exist(tiny):
+    with pytest.raises(ValueError, match=r"'index' in \[0, 2\).*\(got 2\)"):
+        local_hierarchy(tiny.model(), tiny.batch(2), 2)
+    with pytest.raises(ValueError, match="model with coarse levels"):
+        local_hierarchy(tiny.model(sizes=()), tiny.batch(2))
 
 
 @pytest.mark.parametrize("sizes", [(4, 3), (20, 3)])

@@ -10,7 +10,6 @@ from typing import Any
 import lightning as L
 import pytest
 import torch
-from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -18,6 +17,7 @@ from roma_pyg.config import PoolConfig, TrainingConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.output import LevelForecast, RomaOutput
 from roma_pyg.training.callbacks import make_callbacks
+from roma_pyg.training.charts import NamedScalars
 from roma_pyg.training.checkpoints import AtomicCheckpointIO
 from roma_pyg.training.module import RomaModule
 
@@ -139,7 +139,7 @@ def run_fit(
         accelerator="cpu",
         max_steps=steps,
         max_epochs=-1,
-        logger=TensorBoardLogger(folder, name="", version="", default_hp_metric=False),
+        logger=NamedScalars(folder, name="", version="", default_hp_metric=False),
         callbacks=[
             *make_callbacks(options, folder, dt=0.1, average=average, progress=False),
             *(extra or []),

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from roma_pyg.config import TrainingConfig
 from roma_pyg.training.averaging import EmaWeights
 from roma_pyg.training.callbacks import make_callbacks
-from roma_pyg.training.figures import ForecastFigures
+from roma_pyg.training.dashboard import Dashboard
 from roma_pyg.training.progress import TrainingBar
 from roma_pyg.training.schedule import learning_rate_factor
 
@@ -36,10 +36,10 @@ SCALARS = {
     "val/r2/16",
 }
 IMAGES = {
-    "figures/forecast",
-    "figures/mean_observable",
-    "figures/space_time",
-    "figures/error_by_horizon",
+    "forecast/nodes",
+    "forecast/mean_observable",
+    "forecast/space_time",
+    "forecast/error_by_horizon",
 }
 
 
@@ -48,7 +48,7 @@ def test_event_file_of_a_short_run(fit):
     events = EventAccumulator(str(run.folder)).Reload()
     tags = events.Tags()
     assert set(tags["scalars"]) >= SCALARS
-    assert set(tags["images"]) == IMAGES
+    assert set(tags["tensors"]) >= IMAGES
 
     def values(tag):
         return [event.value for event in events.Scalars(tag)]
@@ -91,7 +91,6 @@ def test_callbacks_follow_the_options(tmp_path):
     assert EmaWeights in kinds()
     assert EmaWeights not in kinds(average=0)
     assert TrainingBar not in kinds(progress=False)
-    assert ForecastFigures not in kinds()
+    assert Dashboard in kinds()
     every = make_callbacks(TrainingConfig(), tmp_path)
-    assert any(isinstance(callback, ForecastFigures) for callback in every)
     assert sum(isinstance(callback, Checkpoint) for callback in every) == 2

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from roma_pyg.training.figures import ForecastSample, draw
+from roma_pyg.training.figures import ForecastSample, draw_forecast
 
 
 @pytest.fixture
@@ -24,12 +24,12 @@ def test_sample_takes_the_first_subgraph_with_ascending_steps(sample):
 
 def test_drawn_figures_show_the_sample(sample):
     forecasts, _ = sample
-    figures = draw(forecasts, dt=0.5, num_nodes=4)
-    panels = [axis for axis in figures["figures/forecast"].axes if axis.get_visible()]
+    figures = draw_forecast(forecasts, dt=0.5, num_nodes=4)
+    panels = [axis for axis in figures["forecast/nodes"].axes if axis.get_visible()]
     assert [axis.get_title(loc="left") for axis in panels] == [
         f"node {node}" for node in (100, 101, 103, 105)
     ]
-    persistence = figures["figures/error_by_horizon"].axes[0].get_lines()[1]
+    persistence = figures["forecast/error_by_horizon"].axes[0].get_lines()[1]
     last, truth = forecasts.history[:, -1:], forecasts.truth
     expected = ((truth - last) / (truth + last + 1e-4)) ** 2
     assert np.allclose(persistence.get_ydata(), expected.mean(axis=0), rtol=1e-4)
