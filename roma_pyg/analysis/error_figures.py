@@ -237,7 +237,7 @@ def curves_figure(curves: Mapping[str, Curve], laws: Mapping[str, PowerLaw]) -> 
     axis.set_xscale("log")
     axis.set_yscale("log")
     log_axis(axis.xaxis)
-    log_axis(axis.yaxis)
+    log_axis(axis.yaxis, (1.0, 1.5, 2.0, 3.0, 5.0, 7.0))  # losses span less than a decade
     axis.set_xlabel("Optimiser steps")
     axis.set_ylabel("Loss")
     axis.grid(visible=True, color="0.92", lw=0.6)
