@@ -5,53 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import networkit as nk
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from roma_pyg.analysis.agreement import shuffled
 from roma_pyg.analysis.layout import similarity_rank
-from roma_pyg.data.eigenmaps import undirected_adjacency
 from roma_pyg.data.graph import Graph, IntArray
 from roma_pyg.data.split import communities
 from roma_pyg.models.community import balanced_communities
-from roma_pyg.renormalization.supernodes import by_size, geometric_supernodes, laplacian_supernodes
+from roma_pyg.renormalization.supernodes import geometric_supernodes, laplacian_supernodes
 
 LRG_NODES = 20_000
 """Nodes up to which supernodes of the Laplacian renormalization group are looked for."""
-
-
-def leiden(graph: Graph, seed: int = 0) -> IntArray:
-    """Community of every node by the Leiden method (Traag, Waltman & van Eck 2019).
-
-    Directions and couplings are ignored, as by `roma_pyg.data.split.communities` (Louvain).
-
-    Args:
-        graph: The graph, N nodes.
-        seed: Seed, non-negative.
-
-    Returns:
-        Labels 0, 1, ... by falling size, shape ``(N,)``.
-
-    Example:
-        >>> pairs = Graph.from_edges(np.array([0, 2]), np.array([1, 3]), 4)
-        >>> leiden(pairs).tolist()
-        [0, 0, 1, 1]
-    """
-    upper = sp.coo_array(sp.triu(undirected_adjacency(graph), 1))
-    threads = nk.getMaxNumberOfThreads()
-    nk.setNumberOfThreads(1)
-    nk.setSeed(seed, False)
-    try:
-        edges = (upper.row.astype(np.uint64), upper.col.astype(np.uint64))
-        network = nk.GraphFromCoo(edges, n=graph.num_nodes)
-        method = nk.community.ParallelLeiden(network, randomize=True)
-        method.run()
-        label = np.asarray(method.getPartition().getVector(), dtype=np.int64)
-    finally:
-        nk.setNumberOfThreads(threads)
-    return by_size(label)
 
 
 def known_partitions(
@@ -76,7 +41,7 @@ def known_partitions(
             extras[name], dtype=np.int64
         )
     known["Louvain"] = communities(graph, seed)
-    known["Leiden"] = leiden(graph, seed)
+    known["Leiden"] = communities(graph, seed, "leiden")
     if "angle" in extras:
         size = -(-graph.num_nodes // parts)
         known["angle in the disk"] = geometric_supernodes(np.asarray(extras["angle"]), size)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import ceil
+from typing import Literal
 
 import networkit as nk
 import numpy as np
@@ -108,8 +109,10 @@ def _split_nodes(graph: Graph, config: SplitConfig, seed: int) -> dict[str, IntA
     return {part: np.sort(pieces[part]) for part in PARTS}
 
 
-def communities(graph: Graph, seed: int = 0) -> IntArray:
-    """Community of every node by the parallel Louvain method, shape ``(N,)``, labels 0, 1, ...
+def communities(
+    graph: Graph, seed: int = 0, method: Literal["louvain", "leiden"] = "louvain"
+) -> IntArray:
+    """Community of every node, shape ``(N,)``, labels 0, 1, ...
 
     Directions and weights of the edges are ignored. Deterministic by seed, as it runs on one
     thread; it reseeds networkit's global generator.
@@ -117,6 +120,13 @@ def communities(graph: Graph, seed: int = 0) -> IntArray:
     Args:
         graph: The graph, N nodes.
         seed: Seed, non-negative.
+        method: ``louvain`` (Blondel et al. 2008) or ``leiden`` (Traag, Waltman & van Eck 2019), in
+            networkit's parallel versions.
+
+    Example:
+        >>> pairs = Graph.from_edges(np.array([0, 2]), np.array([1, 3]), 4)
+        >>> communities(pairs, method="leiden").tolist()
+        [0, 0, 1, 1]
     """
     if graph.num_nodes == 0:
         return np.empty(0, dtype=np.int64)
@@ -128,9 +138,13 @@ def communities(graph: Graph, seed: int = 0) -> IntArray:
     try:
         edges = (once.row.astype(np.uint64), once.col.astype(np.uint64))
         network = nk.GraphFromCoo(edges, n=graph.num_nodes)
-        method = nk.community.PLM(network, refine=False)
-        method.run()
-        labels = np.asarray(method.getPartition().getVector(), dtype=np.int64)
+        finder = (
+            nk.community.PLM(network, refine=False)
+            if method == "louvain"
+            else nk.community.ParallelLeiden(network)
+        )
+        finder.run()
+        labels = np.asarray(finder.getPartition().getVector(), dtype=np.int64)
     finally:
         nk.setNumberOfThreads(threads)
     return np.unique(labels, return_inverse=True)[1].astype(np.int64)

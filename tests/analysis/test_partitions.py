@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from roma_pyg.analysis.agreement import agreement
-from roma_pyg.analysis.partitions import classes, known_partitions, leiden, rival_partitions
+from roma_pyg.analysis.partitions import classes, known_partitions, rival_partitions
 from roma_pyg.data.graph import Graph
+from roma_pyg.data.split import communities
 
 
 def cliques(count: int, size: int) -> tuple[Graph, np.ndarray]:
@@ -23,8 +24,9 @@ def cliques(count: int, size: int) -> tuple[Graph, np.ndarray]:
 
 def test_leiden_finds_cliques():
     graph, label = cliques(6, 5)
-    assert agreement(leiden(graph), label).ari == 1
-    assert np.array_equal(leiden(graph, seed=3), leiden(graph, seed=3))
+    found = communities(graph, 3, "leiden")
+    assert agreement(found, label).ari == 1
+    assert np.array_equal(found, communities(graph, 3, "leiden"))
 
 
 def test_known_partitions_use_what_the_data_knows():

@@ -10,59 +10,20 @@ import pytest
 import torch
 
 import roma_pyg
-from roma_pyg.config import (
-    DataConfig,
-    EffectiveConfig,
-    EncoderConfig,
-    ModelConfig,
-    OperatorConfig,
-    PoolConfig,
-    PositionalConfig,
-    RunConfig,
-    TrainingConfig,
-    TrunkConfig,
-)
+from roma_pyg.config import EffectiveConfig, PositionalConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.data.graph import Graph
 from roma_pyg.training.restore import load
 from roma_pyg.training.run import train
+from tests.integration import test_run
 
 NODES, SAMPLES = 40, 160
 
 
 def make_config(output: Path) -> RunConfig:
-    return RunConfig(
-        data=DataConfig(
-            name="extreme",
-            root=str(output / "data"),
-            system="files",
-            edges="edges.csv",
-            series="series.csv",
-            positional=PositionalConfig(eigenmaps=0, walk_embedding=0, degree=True),
-            window=8,
-            horizon=8,
-            nodes_per_graph=24,
-            noise=0.0,
-        ),
-        model=ModelConfig(
-            features=4,
-            encoder=EncoderConfig(width=8),
-            pool=PoolConfig(sizes=[6, 2], width=8),
-            operator=OperatorConfig(width=16, layers=1, heads=2, num_functions=4),
-            trunk=TrunkConfig(basis=4, width=8, layers=1, fourier_features=4),
-        ),
-        training=TrainingConfig(
-            output=str(output),
-            name="run",
-            max_steps=6,
-            val_interval=3,
-            val_batches=1,
-            log_interval=1,
-            figures=False,
-            workers=0,
-            accelerator="cpu",
-        ),
-    )
+    config = test_run.make_config(output)
+    position = PositionalConfig(eigenmaps=0, walk_embedding=0, degree=True)
+    return replace(config, data=replace(config.data, name="extreme", positional=position))
 
 
 def ring(isolated: int = 0) -> Graph:
