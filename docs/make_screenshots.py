@@ -110,6 +110,7 @@ def serve(logdir: Path, patience: float = 60) -> Iterator[str]:
             server.wait(10)
         except subprocess.TimeoutExpired:
             server.kill()
+            server.wait()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
+from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import Evaluation, evaluate
 from roma_pyg.analysis.scores import Mode
 from roma_pyg.analysis.writing import write_text
@@ -157,8 +158,8 @@ def _train(
     for callback in callbacks:
         if isinstance(callback, ResourceMonitor | Dashboard):
             summary |= callback.summary()
-    if law := _unexplained(trainer):
-        summary["unexplained"] = law
+    if config.model.effective.kind != "none":
+        summary["unexplained"] = _unexplained(folder)
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
     # A signal during the last step.
     signals = next(call for call in callbacks if isinstance(call, StopSignals))
@@ -166,11 +167,15 @@ def _train(
     return folder
 
 
-def _unexplained(trainer: L.Trainer) -> list[float]:
-    """Share of ``|u_t|^2`` that the law left in the last validation, by level, if any."""
+def _unexplained(folder: Path) -> list[float]:
+    """Share of ``|u_t|^2`` that the law left in the last validation, by level.
+
+    From the log: a run may have been killed after its last validation and resumed to write this.
+    """
     prefix = "val/unexplained/"
-    found = {k: float(v) for k, v in trainer.callback_metrics.items() if k.startswith(prefix)}
-    return [round(found[key], 4) for key in sorted(found, key=lambda k: int(k[len(prefix) :]))]
+    curves = read_scalars(folder / "tensorboard", (prefix,))
+    levels = sorted(curves, key=lambda tag: int(tag[len(prefix) :]))
+    return [round(float(curves[tag][1][-1]), 4) for tag in levels]
 
 
 def evaluate_run(

@@ -122,14 +122,21 @@ def test_workers_give_the_same_stream_as_one(workers):
         assert_equal(one, other)
 
 
+def threads_of_worker(queue):
+    torch.set_num_threads(2)
+    seed_worker(0)
+    queue.put(torch.get_num_threads())
+
+
 def test_seed_worker_takes_one_thread():
-    before = torch.get_num_threads()
-    try:
-        torch.set_num_threads(2)
-        seed_worker(0)
-        assert torch.get_num_threads() == 1
-    finally:
-        torch.set_num_threads(before)
+    # In a process of its own, as it also changes how a process takes signals.
+    context = torch.multiprocessing.get_context("fork")
+    queue = context.SimpleQueue()
+    process = context.Process(target=threads_of_worker, args=(queue,))
+    process.start()
+    assert queue.get() == 1
+    process.join(60)
+    assert process.exitcode == 0
 
 
 @pytest.mark.parametrize("count", [1, 4, 5, 11])
