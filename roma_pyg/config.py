@@ -313,6 +313,11 @@ class DataConfig:
                 value = getattr(self, key)
                 check(bool(value), f"data.{key}", "a file when data.system is 'files'", value)
 
+    @property
+    def reported_steps(self) -> tuple[int, ...]:
+        """Steps ahead of tables: the first, a quarter of the horizon, and the horizon."""
+        return tuple(sorted({1, max(1, self.horizon // 4), self.horizon}))
+
 
 @dataclass
 class EncoderConfig:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
+from operator import matmul
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ from roma_pyg.analysis.hierarchy_figures import (
     tree_figure,
 )
 from roma_pyg.analysis.layout import place_nodes
+from roma_pyg.analysis.metrics import HorizonErrors
 from roma_pyg.analysis.node_map import node_map_figure
 from roma_pyg.analysis.partitions import known_partitions, rival_partitions
 from roma_pyg.analysis.plots import error_by_horizon_figure, similarity_order, spacetime_figure
@@ -121,22 +124,24 @@ def analyze(
     out.section("What was analysed", _about(subject, chosen))
     history = History(subject.series.values, chosen[0], model.data.window, subject.noise, seed)
     hierarchy = None
+    labels: list[IntArray] = []
     if isinstance(model, Roma) and model.config.pool.sizes:
         if model.config.pool.select == "learned":
             report("supernodes of the whole graph")
             hierarchy = subject.forecaster.hierarchy(history)
-            _hierarchy(out, subject, hierarchy)
+            labels = _labels(hierarchy)
+            _hierarchy(out, subject, hierarchy, labels)
             report("agreement with other partitions")
-            _agreement(out, subject, hierarchy, history, seed)
+            _agreement(out, subject, labels, history, seed)
             report("comparison with classical renormalization")
-            _renormalization(out, subject, hierarchy, seed)
+            _renormalization(out, subject, labels[0], hierarchy, seed)
         report("attention")
         _attention(out, subject, history, seed)
     report("forecasts")
     found = examine(
         subject.forecaster, subject.series, chosen, _sample(subject, seed), subject.noise, seed
     )
-    _forecast(out, subject, found, hierarchy)
+    _forecast(out, subject, found, hierarchy, labels)
     if found.consistency:
         _commutation(out, subject, found)
     if subject.curves:
@@ -164,7 +169,14 @@ def _sample(subject: Subject, seed: int) -> IntArray | None:
     return np.unique(np.concatenate([sampler.sample(rng).core for _ in range(SUBGRAPHS)]))
 
 
-def _hierarchy(out: ReportFolder, subject: Subject, hierarchy: Hierarchy) -> None:
+def _labels(hierarchy: Hierarchy) -> list[IntArray]:
+    """Supernode of each node on every level."""
+    return [hierarchy.labels(level + 1) for level in range(len(hierarchy.assignments))]
+
+
+def _hierarchy(
+    out: ReportFolder, subject: Subject, hierarchy: Hierarchy, labels: list[IntArray]
+) -> None:
     graph, extras = subject.series.graph, subject.series.extras
     out.section(
         "Supernodes",
@@ -172,10 +184,8 @@ def _hierarchy(out: ReportFolder, subject: Subject, hierarchy: Hierarchy) -> Non
         "supernodes; numbers name the largest.",
     )
     place = place_nodes(graph, extras)
-    labels = {}
-    for level in range(1, len(hierarchy.assignments) + 1):
-        labels[f"level_{level}"] = hierarchy.labels(level)
-        figure = node_map_figure(graph, place, labels[f"level_{level}"], f"Level {level}")
+    for level, label in enumerate(labels, start=1):
+        figure = node_map_figure(graph, place, label, f"Level {level}")
         out.figure(f"map_level_{level}", figure, f"Supernodes of level {level} on the graph")
     out.figure("tree", tree_figure(hierarchy), "Hierarchy: which supernodes make those above")
     out.figure(
@@ -185,46 +195,47 @@ def _hierarchy(out: ReportFolder, subject: Subject, hierarchy: Hierarchy) -> Non
     )
     out.figure("couplings", couplings_figure(hierarchy), "Coarse couplings, similar rows together")
     rows = []
-    for level, assignment in enumerate(hierarchy.assignments, start=1):
+    for level, (assignment, label) in enumerate(
+        zip(hierarchy.assignments, labels, strict=True), start=1
+    ):
         spread = Spread.of(assignment)
-        used = len(np.unique(labels[f"level_{level}"]))
         rows.append(
             {
                 "level": level,
                 "supernodes": assignment.shape[1],
-                "used": used,
-                "largest": int(np.bincount(labels[f"level_{level}"]).max()),
+                "used": len(np.unique(label)),
+                "largest": int(np.bincount(label).max()),
                 "effective supernodes per node": float(spread.supernodes_per_node.mean()),
                 "effective nodes per supernode": float(spread.nodes_per_supernode.mean()),
             }
         )
     out.table("supernodes", rows, "`used`: supernodes that some node belongs to most")
-    out.arrays("supernodes", place=place, **labels)
+    named = {f"level_{level}": label for level, label in enumerate(labels, start=1)}
+    out.arrays("supernodes", place=place, **named)
     out.arrays("couplings", **{f"level_{k}": c for k, c in enumerate(hierarchy.couplings, start=1)})
 
 
 def _agreement(
-    out: ReportFolder, subject: Subject, hierarchy: Hierarchy, history: History, seed: int
+    out: ReportFolder, subject: Subject, labels: list[IntArray], history: History, seed: int
 ) -> None:
     graph, extras = subject.series.graph, subject.series.extras
     rows = []
-    found = {"this run": hierarchy}
-    if subject.untrained is not None:
-        found["untrained"] = subject.untrained.hierarchy(history)
-    others = {name: other.hierarchy(history) for name, other in subject.others.items()}
-    for level in range(1, len(hierarchy.assignments) + 1):
-        parts = hierarchy.assignments[level - 1].shape[1]
-        known = known_partitions(graph, extras, parts, seed)
-        own = hierarchy.labels(level)
-        compared = {name: item.labels(level) for name, item in found.items()}
+    model = subject.forecaster.model
+    fresh = [] if subject.untrained is None else _labels(subject.untrained.hierarchy(history))
+    others = {name: _labels(other.hierarchy(history)) for name, other in subject.others.items()}
+    for level, own in enumerate(labels, start=1):
+        known = known_partitions(graph, extras, model.config.pool.sizes[level - 1], seed)
+        compared = {"this run": own}
+        if fresh:
+            compared["untrained"] = fresh[level - 1]
         compared["shuffled"] = shuffled(own, seed)
         for name, label in compared.items():
             for other, reference in known.items():
                 rows.append(_row(level, name, other, label, reference))
         for name, item in others.items():
-            if level <= len(item.assignments):
-                rows.append(_row(level, "this run", f"run {name}", own, item.labels(level)))
-        if subject.untrained is not None:
+            if level <= len(item):
+                rows.append(_row(level, "this run", f"run {name}", own, item[level - 1]))
+        if fresh:
             rows.append(_row(level, "this run", "untrained", own, compared["untrained"]))
     out.section(
         "Is the hierarchy real?",
@@ -243,9 +254,10 @@ def _row(level: int, name: str, other: str, label: IntArray, reference: IntArray
     return {"level": level, "supernodes": name, "compared with": other, "parts": parts, **scores}
 
 
-def _renormalization(out: ReportFolder, subject: Subject, hierarchy: Hierarchy, seed: int) -> None:
+def _renormalization(
+    out: ReportFolder, subject: Subject, own: IntArray, hierarchy: Hierarchy, seed: int
+) -> None:
     graph, extras = subject.series.graph, subject.series.extras
-    own = hierarchy.labels(1)
     parts = len(np.unique(own))
     partitions = {"learned": own, **rival_partitions(graph, extras, parts, seed)}
     graphs = coarse_graphs(graph, partitions, {"learned, soft": hierarchy.couplings[0]})
@@ -310,11 +322,8 @@ def _attention(out: ReportFolder, subject: Subject, history: History, seed: int)
         "Attention between nodes by their distance",
     )
     data = {"by_level": shares, "by_distance": weights, "pairs": pairs, "node_id": first.node_id}
-    for level in range(1, len(first.sizes)):
+    for level, share in enumerate(accumulate(first.assignments, matmul), start=1):
         mean, rows, columns = first.fine_to_coarse(level)
-        share = first.assignments[0]
-        for assignment in first.assignments[1:level]:
-            share = share @ assignment
         out.figure(
             f"attention_to_level_{level}",
             fine_to_coarse_figure(mean, rows, columns, share),
@@ -331,20 +340,22 @@ def _attention(out: ReportFolder, subject: Subject, history: History, seed: int)
 
 
 def _forecast(
-    out: ReportFolder, subject: Subject, found: Examination, hierarchy: Hierarchy | None
+    out: ReportFolder,
+    subject: Subject,
+    found: Examination,
+    hierarchy: Hierarchy | None,
+    labels: list[IntArray],
 ) -> None:
     series, dt = subject.series, subject.series.dt
     truth, forecast = found.truth[0], found.forecast[0]
     out.section("Forecast", f"{len(found.nodes):,} nodes, {len(found.times)} times.")
     order, label = similarity_order(truth), None
-    if hierarchy is not None:
-        labels = [
-            hierarchy.labels(k)[found.nodes] for k in range(1, len(hierarchy.assignments) + 1)
-        ]
-        label = labels[0]
+    if labels:
+        shown_labels = [level[found.nodes] for level in labels]
+        label = shown_labels[0]
         rank = np.empty(len(order), dtype=np.int64)
         rank[order] = np.arange(len(order))
-        order = np.lexsort((rank, *labels))
+        order = np.lexsort((rank, *shown_labels))
     shown = order[np.unique(np.linspace(0, len(order) - 1, ROWS).astype(np.int64))]
     figure = spacetime_figure(
         found.steps,
@@ -356,7 +367,7 @@ def _forecast(
     )
     out.figure("space_time", figure, "Truth, forecast and error; a row of pixels per node")
     horizon = len(found.steps)
-    ahead = sorted({1, max(1, horizon // 4), horizon})
+    ahead = subject.forecaster.model.data.reported_steps
     errors = {f"{step} ahead": np.maximum(found.node_errors(step), 1e-12) for step in ahead}
     degree = series.graph.degree[found.nodes]
     out.figure("error_by_degree", error_by_degree_figure(degree, errors), "Error by degree")
@@ -404,8 +415,6 @@ def _forecast(
 
 
 def _smspe(forecast: NDArray[Any], found: Examination) -> NDArray[np.float64]:
-    from roma_pyg.analysis.metrics import HorizonErrors
-
     errors = HorizonErrors(len(found.steps))
     errors.update(forecast, found.truth.reshape(forecast.shape))
     return errors.result().smspe
@@ -437,9 +446,8 @@ def _levels_over_time(
     parts = [found.history[0], found.truth[0], found.forecast[0]]
     levels = [[values.astype(np.float64)] for values in parts]
     if hierarchy is not None:
-        share = np.asarray(hierarchy.assignments[0][found.nodes], dtype=np.float64)
-        for assignment in [None, *hierarchy.assignments[1:]]:
-            share = share if assignment is None else share @ assignment
+        fine = np.asarray(hierarchy.assignments[0][found.nodes], dtype=np.float64)
+        for share in accumulate([fine, *hierarchy.assignments[1:]], matmul):
             weight = share / np.maximum(share.sum(axis=0), 1e-30)
             for values, level in zip(parts, levels, strict=True):
                 level.append(weight.T @ values.astype(np.float64))
@@ -483,10 +491,9 @@ def _commutation(out: ReportFolder, subject: Subject, found: Examination) -> Non
         "Two ways to the coarse future, by time ahead",
     )
     rows = []
-    horizon = len(found.steps)
     for level, errors in enumerate(found.consistency, start=1):
         results = errors.results()
-        for step in sorted({1, max(1, horizon // 4), horizon}):
+        for step in subject.forecaster.model.data.reported_steps:
             error = {name: float(result.smspe[step - 1]) for name, result in results.items()}
             rows.append(
                 {

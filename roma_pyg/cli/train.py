@@ -28,8 +28,7 @@ def default_horizons(config: RunConfig) -> tuple[int, ...]:
     >>> default_horizons(RunConfig())
     (1, 16, 64)
     """
-    horizon = config.data.horizon
-    return tuple(sorted({1, max(1, horizon // 4), horizon}))
+    return config.data.reported_steps
 
 
 def _extend(parser: ArgumentParser) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import VIEWS, evaluate
 from roma_pyg.analysis.scores import MAIN_VIEW, Score
 from roma_pyg.analysis.writing import write_text
@@ -221,14 +221,10 @@ def score(
 
 def read_curve(folder: Path) -> dict[str, list[float]]:
     """Validation scalars of a run by tag, and ``step``."""
-    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
-    events.Reload()
-    tags = [tag for tag in events.Tags()["scalars"] if tag.startswith("val/")]
     curve: dict[str, list[float]] = {}
-    for tag in tags:
-        series = {event.step: event.value for event in events.Scalars(tag)}
-        curve.setdefault("step", sorted(series))
-        curve[tag] = [_rounded(series[step]) for step in curve["step"] if step in series]
+    for tag, (steps, values) in read_scalars(folder, ("val/",)).items():
+        curve.setdefault("step", steps.tolist())
+        curve[tag] = [_rounded(value) for value in values.tolist()]
     return curve
 
 
