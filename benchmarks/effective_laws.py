@@ -384,7 +384,7 @@ def on_graph(
     # Training nodes at test times, when the state is another one than in training.
     stream = WindowStream(
         data.series.values,
-        data.position,
+        data.features,
         data.split.visible("train"),
         data.samplers["train"],
         data.split.times["test"],

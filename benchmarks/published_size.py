@@ -21,6 +21,7 @@ from roma_pyg.config import (
     EffectiveConfig,
     EncoderConfig,
     GraphConfig,
+    MemoryConfig,
     ModelConfig,
     OperatorConfig,
     PoolConfig,
@@ -75,17 +76,24 @@ def make_batch(steps_ahead: int, seed: int = 0) -> SubgraphBatch:
     times = 0.1 * np.arange(WINDOW + HORIZON)
     values = (0.5 + 0.45 * np.cos(rate * times + 6 * phase)).astype(np.float32)
     ahead = np.sort(rng.choice(HORIZON, steps_ahead, replace=False)) + 1
-    position = rng.random((graph.num_nodes, 64)).astype(np.float32)
+    features = rng.random((len(subgraph.nodes), 64)).astype(np.float32)
     target = values[subgraph.core[:, None], WINDOW + ahead - 1]
     window = values[subgraph.nodes, :WINDOW]
-    return collate([subgraph], [window], position, ahead, [target], importance=None, seed=seed)
+    return collate([subgraph], [window], [features], ahead, [target], importance=None, seed=seed)
 
 
 def make_model(kind: str, times: int, seed: int = 0) -> Roma:
     """A model of the published size; see :func:`model_config`."""
     torch.manual_seed(seed)
     position = PositionalConfig(eigenmaps=32, walk_embedding=32, degree=False)
-    data = DataConfig(window=WINDOW, horizon=HORIZON, nodes_per_graph=NODES, positional=position)
+    data = DataConfig(
+        window=WINDOW,
+        horizon=HORIZON,
+        nodes_per_graph=NODES,
+        positional=position,
+        # As published.
+        memory=MemoryConfig(size=0),
+    )
     return Roma(model_config(kind, times), data)
 
 

@@ -206,6 +206,29 @@ class PositionalConfig:
 
 
 @dataclass
+class MemoryConfig:
+    """What a model knows of each node from its whole past, besides the recent window.
+
+    A linear forecast that differs from node to node, in ``size`` modes; its coefficients are found
+    in closed form from the past of the node, of held-out nodes too. It continues the window, and
+    its coefficients are features of the node.
+
+    Args:
+        size: Numbers per node M; 0 for no memory.
+        blocks: Parts of the training times. In training, the memory at a time comes from the other
+            parts, so that the model meets errors as large as at new times. Costs 4 M N bytes each.
+    """
+
+    size: int = 32
+    blocks: int = 4
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check(self.size >= 0, "memory.size", "non-negative", self.size)
+        check(self.blocks >= 2, "memory.blocks", "at least 2", self.blocks)
+
+
+@dataclass
 class SplitConfig:
     """What is held out. Test nodes are a region of the graph, test times the end of the series.
 
@@ -258,6 +281,7 @@ class DataConfig:
         kuramoto: Options of the Kuramoto system.
         burgers: Options of the Burgers-like social dynamics.
         positional: Options of the positional features.
+        memory: Options of the memory of each node.
         split: Held-out nodes and times.
         window: Samples of history given to the model (K).
         horizon: Samples ahead that the model is trained to forecast directly.
@@ -281,6 +305,7 @@ class DataConfig:
     kuramoto: KuramotoConfig = field(default_factory=KuramotoConfig)
     burgers: BurgersConfig = field(default_factory=BurgersConfig)
     positional: PositionalConfig = field(default_factory=PositionalConfig)
+    memory: MemoryConfig = field(default_factory=MemoryConfig)
     split: SplitConfig = field(default_factory=SplitConfig)
     window: int = 64
     horizon: int = 64
@@ -312,6 +337,11 @@ class DataConfig:
             for key in needed:
                 value = getattr(self, key)
                 check(bool(value), f"data.{key}", "a file when data.system is 'files'", value)
+
+    @property
+    def num_features(self) -> int:
+        """Number of features of a node: positional ones and memory."""
+        return self.positional.num_features + self.memory.size
 
     @property
     def reported_steps(self) -> tuple[int, ...]:

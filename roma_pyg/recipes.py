@@ -8,6 +8,7 @@ RECIPES: dict[str, dict[str, str]] = {
     "roma": {},
     # Gabriel, Johnson & Karniadakis (arXiv:2502.15913), as far as the text says.
     "published": {
+        "data.memory.size": "0",
         "data.walk_length": "16",
         "model.base": "none",
         "model.initialization": "orthogonal",

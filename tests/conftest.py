@@ -20,6 +20,7 @@ from torch import Tensor
 from roma_pyg.config import (
     DataConfig,
     EncoderConfig,
+    MemoryConfig,
     ModelConfig,
     OperatorConfig,
     PoolConfig,
@@ -66,6 +67,7 @@ class Tiny:
             "horizon": HORIZON,
             "nodes_per_graph": NODES,
             "walk_length": 4,
+            "memory": MemoryConfig(size=0),
             "positional": PositionalConfig(eigenmaps=2, walk_embedding=0, degree=True),
         }
         return DataConfig(**(defaults | changes))
@@ -119,7 +121,7 @@ class Tiny:
         return collate(
             subgraphs,
             [values[sub.nodes, t - WINDOW : t] for sub, t in pairs],
-            cls.position(graph.num_nodes),
+            [cls.position(graph.num_nodes)[sub.nodes] for sub in subgraphs],
             ahead,
             [values[core[:, None], t + ahead - 1] for core, t in zip(cores, times, strict=True)]
             if target

@@ -114,7 +114,8 @@ def evaluate(
                 for method in forecasters:
                     if time_part == "train" and getattr(method, "knows_training_times", False):
                         continue
-                    for mode, guess in _forecasts(method, history, series, wanted, plan):
+                    usable = method.at(time) if hasattr(method, "at") else method
+                    for mode, guess in _forecasts(usable, history, series, wanted, plan):
                         board.add(method.name, group_of(method), noise, mode, guess, truth, rows)
             if simulator is not None:
                 guess = simulator(series, time, length)[wanted]

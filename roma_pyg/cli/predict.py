@@ -170,12 +170,14 @@ def _run(argv: Sequence[str] | None) -> int:
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
-    forecaster = RomaForecaster(
+    forecaster = RomaForecaster.for_series(
         model.to(device),
-        series.graph,
-        _positional(arguments, config, series),
-        arguments.seed,
-        arguments.batch_size,
+        series,
+        time=time,
+        position=_positional(arguments, config, series),
+        seed=arguments.seed,
+        batch_size=arguments.batch_size,
+        progress=True,
     )
     wanted: int | list[int] = steps if arguments.steps else len(steps)
     passes = len(rounds(wanted, horizon, stride))
@@ -251,9 +253,9 @@ def _positional(
         from roma_pyg.data.layout import read_positional
 
         return read_positional(arguments.positional, series.num_nodes)
-    from roma_pyg.data.positional import node_features
+    from roma_pyg.data.positional import node_positions
 
-    return node_features(series, config.data.positional, Path(config.data.root) / ".cache")
+    return node_positions(series, config.data.positional, Path(config.data.root) / ".cache")
 
 
 def _unit(series: GraphSeries, scaled: bool) -> str:

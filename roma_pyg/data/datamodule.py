@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 
 import lightning as L
@@ -11,9 +12,11 @@ import numpy as np
 from torch.utils.data import DataLoader
 
 from roma_pyg.config import DataConfig, TrainingConfig
+from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray
 from roma_pyg.data.load import load_series
-from roma_pyg.data.positional import node_features
+from roma_pyg.data.memory import NodeMemory
+from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split, make_split, split_times
@@ -44,13 +47,16 @@ class GraphSeriesData(L.LightningDataModule):
 
     Training batches come from the graph that the training nodes induce and from training times;
     validation batches from training and validation nodes at validation times. Test nodes and test
-    times are in neither. (Positional features see the whole graph, but no series.)
+    times are in neither. (Positional features see the whole graph, but no series; the memory of a
+    node, held out or not, sees its own series at training times.)
 
     Args:
         data: Data set, split and sampling.
         training: Seed, steps and workers.
         series: The series; loaded or generated from ``data`` if None.
-        progress: Show progress while generating.
+        memory: What the memory of the nodes consists of, such as that of a trained model; found
+            from the training part if None.
+        progress: Show progress while generating and remembering.
 
     Raises:
         ValueError: If the series is too short or the graph too small for the split.
@@ -61,6 +67,7 @@ class GraphSeriesData(L.LightningDataModule):
         data: DataConfig,
         training: TrainingConfig,
         series: GraphSeries | None = None,
+        memory: NodeMemory | None = None,
         *,
         progress: bool = True,
     ) -> None:
@@ -76,9 +83,10 @@ class GraphSeriesData(L.LightningDataModule):
         self.split: Split = make_split(
             graph, self.series.num_steps, data.split, data.window, data.horizon, data.seed
         )
-        self.position: FloatArray = node_features(
+        self.position: FloatArray = node_positions(
             self.series, data.positional, Path(data.root) / ".cache"
         )
+        self._memory, self._progress = memory, progress
         # Subgraphs have one size: a model made for few training nodes takes no more in validation.
         size = min(data.nodes_per_graph, len(self.split.nodes["train"]))
         self.samplers = {
@@ -95,6 +103,32 @@ class GraphSeriesData(L.LightningDataModule):
     def nodes_per_graph(self) -> int:
         """Core nodes of a subgraph: as asked for, or the number of training nodes if less."""
         return self.samplers["train"].size
+
+    @cached_property
+    def memory(self) -> NodeMemory | None:
+        """What the memory of the nodes consists of; None where ``data.memory.size`` is 0."""
+        options = self.options
+        if options.memory.size == 0 or self._memory is not None:
+            return self._memory
+        memory = NodeMemory(options.memory.size, options.window, options.horizon)
+        nodes, times = self.split.nodes["train"], self.split.times["train"]
+        memory.fit(self.series.values, nodes, times, options.noise, options.seed)
+        return memory
+
+    @cached_property
+    def features(self) -> NodeFeatures:
+        """Features of all nodes, with what training times tell of them."""
+        options = self.options
+        return NodeFeatures.remember(
+            self.series,
+            self.position,
+            self.memory,
+            self.split.times["train"],
+            blocks=options.memory.blocks,
+            noise=options.noise,
+            seed=options.seed,
+            progress=self._progress,
+        )
 
     def statistics(self, count: int = 80) -> Iterator[SubgraphBatch]:
         """Training batches with targets at every step ahead, to fit scales on.
@@ -143,7 +177,7 @@ class GraphSeriesData(L.LightningDataModule):
     ) -> WindowStream:
         return WindowStream(
             self.series.values,
-            self.position,
+            self.features,
             self.split.visible(part),
             self.samplers[part],
             self.split.times[part],

@@ -41,7 +41,7 @@ class PositionalFeatures:
     residual: float
 
 
-def node_features(
+def node_positions(
     series: GraphSeries, config: PositionalConfig, cache: Path | None
 ) -> NDArray[np.float32]:
     """Return all positional features of a series: those computed, then those stored with it.

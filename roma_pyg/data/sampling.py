@@ -28,7 +28,7 @@ class SubgraphBatch:
 
     Attributes:
         window: Noisy history of core and halo, shape ``(n_all, K)``.
-        position: Positional features in [0, 1], shape ``(n_all, P)``.
+        features: Positional features in [0, 1], then memory, shape ``(n_all, P + M)``.
         edge_index: Senders in ``[0, n_all)`` and receivers in ``[0, n_core)``, shape ``(2, e)``,
             ascending by receiver.
         edge_weight: Couplings, summing to one per receiver with neighbours, shape ``(e,)``.
@@ -45,7 +45,7 @@ class SubgraphBatch:
     """
 
     window: Tensor
-    position: Tensor
+    features: Tensor
     edge_index: Tensor
     edge_weight: Tensor
     steps: Tensor
@@ -274,7 +274,7 @@ def _degree_class(degree: IntArray) -> IntArray:
 def collate(
     subgraphs: Sequence[Subgraph],
     windows: Sequence[NDArray[np.float32]],
-    position: NDArray[np.float32],
+    features: Sequence[NDArray[np.float32]],
     steps: IntArray,
     targets: Sequence[NDArray[np.float32]] | None = None,
     node_ids: IntArray | None = None,
@@ -282,12 +282,12 @@ def collate(
     seed: int = 0,
     later: Sequence[NDArray[np.float32]] | None = None,
 ) -> SubgraphBatch:
-    """Join subgraphs into one batch, all cores first; O(G (B + e) (K + P)) memory.
+    """Join subgraphs into one batch, all cores first; O(G (B + e) (K + P + M)) memory.
 
     Args:
         subgraphs: G subgraphs with the same number of core nodes.
         windows: History of every subgraph's core and halo, shapes ``(n, K)``.
-        position: Positional features of all nodes of the data set, shape ``(N, P)``.
+        features: Features of every subgraph's core and halo, shapes ``(n, P + M)``.
         steps: Steps ahead, shape ``(Q,)``.
         targets: Values of the core nodes, shapes ``(B, Q)``.
         node_ids: Index in the data set of each node of the sampled graph; the identity if None.
@@ -305,11 +305,12 @@ def collate(
         sizes = sorted({sub.num_core for sub in subgraphs})
         raise ValueError(f"Expected subgraphs with equally many core nodes (got {sizes}).")
     rows = [len(sub.nodes) for sub in subgraphs]
-    if [len(window) for window in windows] != rows:
-        raise ValueError(
-            f"Expected windows of the core and halo nodes, {rows} rows "
-            f"(got {[len(window) for window in windows]})."
-        )
+    for name, values in (("windows", windows), ("features", features)):
+        if [len(part) for part in values] != rows:
+            raise ValueError(
+                f"Expected {name} of the core and halo nodes, {rows} rows "
+                f"(got {[len(part) for part in values]})."
+            )
     halo_start = size * len(subgraphs)
     senders, receivers = [], []
     for g, sub in enumerate(subgraphs):
@@ -318,13 +319,15 @@ def collate(
         receivers.append(sub.receiver + g * size)
         halo_start += len(sub.nodes) - size
     cores = np.concatenate([sub.core for sub in subgraphs])
-    everyone = np.concatenate([cores] + [sub.nodes[size:] for sub in subgraphs])
     if node_ids is not None:
-        cores, everyone = node_ids[cores], node_ids[everyone]
-    window = np.concatenate([w[:size] for w in windows] + [w[size:] for w in windows])
+        cores = node_ids[cores]
+    window, feature = (
+        np.concatenate([part[:size] for part in parts] + [part[size:] for part in parts])
+        for parts in (windows, features)
+    )
     return SubgraphBatch(
         window=torch.from_numpy(window),
-        position=torch.from_numpy(np.ascontiguousarray(position[everyone])),
+        features=torch.from_numpy(feature),
         edge_index=torch.from_numpy(np.stack([np.concatenate(senders), np.concatenate(receivers)])),
         edge_weight=torch.from_numpy(np.concatenate([sub.weight for sub in subgraphs])),
         steps=torch.from_numpy(np.array(steps, dtype=np.int64)),

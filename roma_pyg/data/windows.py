@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import IterableDataset, get_worker_info
 
+from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import IntArray, check_range
 from roma_pyg.data.noise import add_noise
 from roma_pyg.data.pages import read_window
@@ -22,13 +23,13 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     """Batch ``i`` depends on ``(seed, i)`` alone, so a stream can be continued anywhere.
 
     With several workers, worker ``w`` of ``W`` makes the batches ``start + w, start + w + W, ...``
-    and the loader deals them out in order. Series, positional features and graph are shared, not
+    and the loader deals them out in order. Series, features and graph are shared, not
     copied, between forked workers. Only the given nodes at ``time - K`` to ``time + horizon - 1``
     are read, for the given times.
 
     Args:
         values: Series of the data set, shape ``(N, T)``, may be a memory map.
-        position: Positional features of the data set, shape ``(N, P)``.
+        features: Features of the nodes of the data set.
         nodes: Nodes of the data set that the sampled graph consists of, shape ``(n,)``.
         sampler: Sampler on the graph induced by ``nodes``.
         times: Forecast times to draw from.
@@ -52,7 +53,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     def __init__(
         self,
         values: NDArray[np.float32],
-        position: NDArray[np.float32],
+        features: NodeFeatures,
         nodes: IntArray,
         sampler: SubgraphSampler,
         times: range,
@@ -74,9 +75,10 @@ class WindowStream(IterableDataset[SubgraphBatch]):
                 f"Expected 'nodes' of the sampled graph, shape ({sampler.graph.num_nodes},) "
                 f"(got {np.shape(nodes)})."
             )
-        if len(position) != len(values):
+        if features.shape[0] != len(values):
             raise ValueError(
-                f"Expected 'position' of all {len(values)} nodes of 'values' (got {len(position)})."
+                f"Expected 'features' of all {len(values)} nodes of 'values' (got "
+                f"{features.shape[0]})."
             )
         check_range("nodes", nodes, len(values))
         _check_times(times, window, horizon, values.shape[1])
@@ -86,7 +88,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             if number < least:
                 raise ValueError(f"Expected '{name}' to be at least {least} (got {number}).")
         self.values = values
-        self.position = position
+        self.features = features
         self.nodes = nodes
         self.sampler = sampler
         self.times = times
@@ -120,6 +122,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         steps = self._draw_steps(rng)
         subgraphs: list[Subgraph] = []
         windows: list[NDArray[np.float32]] = []
+        features: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.float32]] = []
         later: list[NDArray[np.float32]] = []
         rounds = 1 + int(rng.integers(self.rollout)) if self.rollout > 1 else 1
@@ -133,6 +136,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             last = time + shift
             ahead = read_window(self.values, core, last, last + int(steps.max()))[:, steps - 1]
             subgraphs.append(sub)
+            features.append(self.features.read(rows, last))
             windows.append(add_noise(history, self.noise, rng))
             targets.append(add_noise(ahead, self.noise, rng))
             if rounds > 1:
@@ -141,7 +145,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         return collate(
             subgraphs,
             windows,
-            self.position,
+            features,
             steps,
             targets,
             self.nodes,

@@ -42,7 +42,12 @@ def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> Model
 
     # Making models, even without memory, takes a second; the same one is asked for in every run.
     key = json.dumps(
-        [asdict(with_width(1)), data.window, data.horizon, data.nodes_per_graph, target]
+        [
+            asdict(with_width(1)),
+            asdict(data.memory),
+            (data.window, data.horizon, data.num_features, data.nodes_per_graph),
+            target,
+        ]
     )
     if key not in _widths:
         _widths[key] = _search(with_width, data, target)

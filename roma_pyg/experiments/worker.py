@@ -21,6 +21,7 @@ from roma_pyg.analysis.scores import MAIN_VIEW, Score
 from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
+from roma_pyg.data.memory import NodeMemory
 from roma_pyg.experiments.records import circumstances, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 from roma_pyg.models.baselines import fit_baselines
@@ -99,11 +100,8 @@ def perform(job: Job) -> dict[str, Any]:
     begin = time.perf_counter()
     config = job.config
     data = GraphSeriesData(config.data, config.training, progress=False)
-    tests = {
-        name: GraphSeriesData(options, config.training, progress=False)
-        for name, options in job.tests.items()
-    }
     if job.prepare:
+        _test_data(job, None)
         return {}
     # Records are shared: they do not tell where on this machine the run was.
     placeless = replace(config, training=replace(config.training, output="runs"))
@@ -127,15 +125,17 @@ def perform(job: Job) -> dict[str, Any]:
             config.training.seed,
             mlp_steps=job.evaluation.mlp_steps,
         )
+        tests = _test_data(job, None)
         on_other = dict.fromkeys(tests, methods)
     else:
         folder = _trained(config, data)
         record |= json.loads((folder / "summary.json").read_text(encoding="utf-8"))
         record["curve"] = read_curve(folder / "tensorboard")
         model, _ = load_model(folder)
-        methods = [RomaForecaster(model, data.series.graph, data.position, name=job.member)]
+        tests = _test_data(job, model.memory)
+        methods = [RomaForecaster(model, data.series.graph, data.features, name=job.member)]
         on_other = {
-            name: [RomaForecaster(model, d.series.graph, d.position, name=job.member)]
+            name: [RomaForecaster(model, d.series.graph, d.features, name=job.member)]
             for name, d in tests.items()
         }
     if not job.trial:
@@ -152,6 +152,14 @@ def perform(job: Job) -> dict[str, Any]:
     record["made"] = circumstances()
     write_record(job.record, record)
     return record
+
+
+def _test_data(job: Job, memory: NodeMemory | None) -> dict[str, GraphSeriesData]:
+    """Further data sets, remembered by the memory of a model."""
+    return {
+        name: GraphSeriesData(options, job.config.training, memory=memory, progress=False)
+        for name, options in job.tests.items()
+    }
 
 
 def _trained(config: RunConfig, data: GraphSeriesData) -> Path:

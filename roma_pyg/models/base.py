@@ -25,8 +25,10 @@ class BaseForecast(nn.Module):
     rounding would exceed what the forecast errs one step ahead.
 
     Args:
-        window: History length K, in samples.
+        window: Length K of a window, in samples.
         horizon: Number of steps ahead.
+        ahead: Samples at the end of a window that are not history, but its continuation by the
+            memory of the node.
         kind: ``linear`` (fitted by :meth:`fit`), ``persistence`` (the last value) or ``none``
             (zero, with scale one: the published model).
 
@@ -43,7 +45,7 @@ class BaseForecast(nn.Module):
     scale: Tensor
     reference: Tensor
 
-    def __init__(self, window: int, horizon: int, kind: str = "linear") -> None:
+    def __init__(self, window: int, horizon: int, kind: str = "linear", ahead: int = 0) -> None:
         """Start from persistence, or from zero for ``none``."""
         super().__init__()
         if kind not in ("linear", "persistence", "none"):
@@ -52,9 +54,10 @@ class BaseForecast(nn.Module):
             )
         self.kind = kind
         self.window = window
+        self.last = window - ahead - 1
         weight = torch.zeros(horizon, 2 * window + 1, dtype=torch.float64)
         if kind != "none":
-            weight[:, window - 1] = 1.0
+            weight[:, self.last] = 1.0
         self.register_buffer("weight", weight)
         self.register_buffer("scale", torch.ones(horizon))
         self.register_buffer("reference", torch.ones(horizon))
@@ -96,7 +99,7 @@ class BaseForecast(nn.Module):
         if self.kind == "linear":
             self.weight.copy_(_ridge(lags, target, weight, penalty))
         if self.kind == "none":
-            forecast = lags[:, self.window - 1 : self.window].expand_as(target)
+            forecast = lags[:, self.last, None].expand_as(target)
         else:
             forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
             variance = weight @ (target - forecast).square()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 from itertools import islice
 from pathlib import Path
 from typing import Literal
@@ -12,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from roma_pyg.data.cover import Cover
+from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
 from roma_pyg.data.history import History
-from roma_pyg.data.positional import node_features
+from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.models.graph_operator import GraphOperator
@@ -33,13 +35,14 @@ class RomaForecaster:
     Args:
         model: The trained model.
         graph: The graph, N nodes.
-        position: Positional features in [0, 1], shape ``(N, P)``, may be a memory map.
+        features: Features of the nodes; or an array of them, shape ``(N, P + M)``, may be a
+            memory map.
         seed: Seed of the cover.
         batch_size: Subgraphs per forward pass, at least 1.
         name: Name in tables; that of the model if None.
 
     Raises:
-        ValueError: If the positional features do not fit graph and model, or ``batch_size`` is
+        ValueError: If the features do not fit graph and model, or ``batch_size`` is
             not positive.
     """
 
@@ -49,24 +52,23 @@ class RomaForecaster:
         self,
         model: GraphOperator,
         graph: Graph,
-        position: FloatArray,
+        features: NodeFeatures | FloatArray,
         seed: int = 0,
         batch_size: int = 4,
         name: str | None = None,
     ) -> None:
         """Bind the model to a graph."""
         data = model.data
-        if position.shape != (graph.num_nodes, data.positional.num_features):
-            raise ValueError(
-                f"Expected 'position' of shape {(graph.num_nodes, data.positional.num_features)} "
-                f"(got {position.shape})."
-            )
+        expected = (graph.num_nodes, data.num_features)
+        if features.shape != expected:
+            raise ValueError(f"Expected 'features' of shape {expected} (got {features.shape}).")
         if batch_size < 1:
             raise ValueError(f"Expected 'batch_size' to be at least 1 (got {batch_size}).")
         self.name = model.title if name is None else name
         self.model = model
         self.graph = graph
-        self.position: FloatArray = np.asanyarray(position, dtype=np.float32)
+        self.features = features if isinstance(features, NodeFeatures) else NodeFeatures(features)
+        self.time: int | None = None
         self.seed = seed
         self.batch_size = batch_size
         self.sampler = SubgraphSampler(
@@ -81,17 +83,52 @@ class RomaForecaster:
 
     @classmethod
     def for_series(
-        cls, model: GraphOperator, series: GraphSeries, cache: Path | None = None
+        cls,
+        model: GraphOperator,
+        series: GraphSeries,
+        cache: Path | None = None,
+        *,
+        time: int | None = None,
+        position: FloatArray | None = None,
+        seed: int = 0,
+        batch_size: int = 4,
+        progress: bool = False,
     ) -> RomaForecaster:
-        """Make a forecaster for a series; computes its positional features.
+        """Make a forecaster for a series; computes positions and memory of its nodes.
 
         Args:
             model: The trained model.
             series: Any series; the graph may be another than that of training.
             cache: Folder of cached positional features; None computes them anew.
+            time: First sample that the memory does not see; the end of the series if None.
+            position: Positional features, shape ``(N, P)``, if they are known already.
+            seed: Seed of the cover.
+            batch_size: Subgraphs per forward pass, at least 1.
+            progress: Show a progress bar where there are many nodes.
+
+        Raises:
+            ValueError: If the positions do not fit series and model.
         """
-        position = node_features(series, model.data.positional, cache)
-        return cls(model, series.graph, position)
+        data = model.data
+        if position is None:
+            position = node_positions(series, data.positional, cache)
+        expected = (series.num_nodes, data.positional.num_features)
+        if position.shape != expected:
+            raise ValueError(f"Expected 'position' of shape {expected} (got {position.shape}).")
+        end = series.num_steps if time is None else time
+        times = range(data.window, max(data.window, end - data.horizon + 1))
+        features = NodeFeatures.remember(series, position, model.memory, times, progress=progress)
+        return cls(model, series.graph, features, seed, batch_size)
+
+    def at(self, time: int) -> RomaForecaster:
+        """The same forecaster, whose memory forgets what it knows of the future of a time.
+
+        Args:
+            time: Forecast time; matters for those that the memory was cross-fitted on.
+        """
+        other = copy(self)
+        other.time = time
+        return other
 
     def forecast(
         self,
@@ -212,7 +249,8 @@ class RomaForecaster:
             while chunk := list(islice(cores, self.batch_size)):
                 subgraphs = [self.sampler.expand(core, halo_rng) for core in chunk]
                 windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
-                batch = collate(subgraphs, windows, self.position, ahead)
+                features = [self.features.read(sub.nodes, self.time) for sub in subgraphs]
+                batch = collate(subgraphs, windows, features, ahead)
                 yield batch.to(self.model.mean.device), subgraphs
         finally:
             self.model.train(training)

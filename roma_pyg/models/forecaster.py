@@ -18,7 +18,8 @@ class Forecaster(Protocol):
 
     A class may also have an attribute ``group``, see :func:`group_of`, and
     ``knows_training_times``, if it was fitted on the series of held-out nodes: it is then scored at
-    held-out times only.
+    held-out times only; or a method ``at(time)``, which returns the forecaster to use at a time,
+    without what it knows of the future of that time.
     """
 
     @property

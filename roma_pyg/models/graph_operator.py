@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from roma_pyg.config import DataConfig, ModelConfig
+from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.base import BaseForecast
 from roma_pyg.models.compiled import Compiled
@@ -76,8 +77,14 @@ class GraphOperator(ABC, nn.Module):
         self.data = data
         self.effective: EffectiveDynamics | None = None
         self._compiled_operator: Compiled | None = None
-        self.embed_position = nn.Linear(data.positional.num_features, config.features)
-        self.base = BaseForecast(data.window, data.horizon, config.base)
+        self.embed_features = nn.Linear(data.num_features, config.features)
+        self.memory: NodeMemory | None = None
+        ahead = 0
+        if data.memory.size:
+            self.memory = NodeMemory(data.memory.size, data.window, data.horizon)
+            ahead = len(self.memory.steps)
+        self.num_inputs = data.window + ahead
+        self.base = BaseForecast(self.num_inputs, data.horizon, config.base, ahead)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
@@ -141,17 +148,27 @@ class GraphOperator(ABC, nn.Module):
         self._compiled_operator = Compiled(self.operator.forward)
 
     @torch.no_grad()
-    def fit_statistics(self, batches: Iterable[SubgraphBatch]) -> None:
+    def fit_statistics(
+        self, batches: Iterable[SubgraphBatch], memory: NodeMemory | None = None
+    ) -> None:
         """Fit scales and base forecast on training batches; done once before training.
 
         Args:
-            batches: Training batches whose targets hold all steps ahead, in order. Memory is
+            batches: Training batches whose targets hold all steps ahead, in order. RAM is
                 O(n (K + horizon)) for n core nodes in all.
+            memory: What the features of the batches remember; needed by a model with memory.
 
         Raises:
             ValueError: If there is no batch, one lacks targets at a step ahead, or values are not
-                finite.
+                finite; if a model with memory gets none.
         """
+        if self.memory is not None:
+            if memory is None:
+                raise ValueError(
+                    "Expected 'memory' for a model with data.memory.size of "
+                    f"{self.data.memory.size} (got None)."
+                )
+            self.memory.load_state_dict(memory.state_dict())
         samples = []
         everything = list(range(1, self.data.horizon + 1))
         for batch in (batch.to(self.mean.device) for batch in batches):
@@ -164,7 +181,7 @@ class GraphOperator(ABC, nn.Module):
             weight = batch.importance
             if weight is None:
                 weight = batch.target.new_ones(batch.num_core)
-            samples.append((self._lags(batch), batch.target, weight))
+            samples.append((self._lags(self._continued(batch)), batch.target, weight))
         if not samples:
             raise ValueError("Expected at least one training batch to fit the scales of the model.")
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
@@ -250,7 +267,7 @@ class GraphOperator(ABC, nn.Module):
 
     def _check(self, batch: SubgraphBatch) -> None:
         """Compare a batch with the sizes the model was made for."""
-        widths = {"window": self.data.window, "position": self.data.positional.num_features}
+        widths = {"window": self.data.window, "features": self.data.num_features}
         for name, width in widths.items():
             shape = tuple(getattr(batch, name).shape)
             if len(shape) != 2 or shape[1] != width:
@@ -405,6 +422,17 @@ class GraphOperator(ABC, nn.Module):
         chosen = torch.randperm(len(batch.steps), generator=generator)
         return batch.steps[chosen[: self.config.effective.times].to(batch.steps.device)]
 
+    def _continued(self, batch: SubgraphBatch) -> SubgraphBatch:
+        """Continue the windows by what the memory of the nodes expects.
+
+        From here on a window is K samples of history, then some to come.
+        """
+        if self.memory is None:
+            return batch
+        memory = batch.features[:, -self.memory.size :]
+        outlook = self.memory(batch.window, memory)
+        return replace(batch, window=torch.cat([batch.window, outlook], dim=1))
+
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""
         count = batch.num_core
@@ -412,6 +440,6 @@ class GraphOperator(ABC, nn.Module):
         return torch.cat([batch.window[:count], neighbors], dim=-1)
 
     def _inputs(self, batch: SubgraphBatch) -> Tensor:
-        """Standardised windows and embedded positions of core and halo, ``(n_all, K + P')``."""
+        """Standardised windows and embedded features of core and halo, ``(n_all, K + F)``."""
         window = (batch.window - self.mean) / self.std
-        return torch.cat([window, self.embed_position(batch.position)], dim=-1)
+        return torch.cat([window, self.embed_features(batch.features)], dim=-1)

@@ -43,12 +43,12 @@ class Roma(GraphOperator):
         """Create the parameters from torch's current random state."""
         super().__init__(config, data)
         encoder, operator = config.encoder, config.operator
-        self.encoder = GraphEncoder(data.window + config.features, encoder)
+        self.encoder = GraphEncoder(self.num_inputs + config.features, encoder)
         self.renormalizations = nn.ModuleList(
             Renormalization(size, encoder, config.pool) for size in config.pool.sizes
         )
         self.tokens = TokenEmbedding(
-            data.window, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
+            self.num_inputs, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
         )
         self.blocks = nn.ModuleList(
             AttentionBlock(
@@ -81,6 +81,7 @@ class Roma(GraphOperator):
             ValueError: If the batch does not fit the sizes the model was made for.
         """
         self._check(batch)
+        batch = self._continued(batch)
         return self.encoder(self._inputs(batch), batch, self._lags(batch))
 
     def hierarchy(

@@ -47,18 +47,20 @@ def analyze_run(
     """
     report("run and data")
     model, config = load_model(run)
-    data = GraphSeriesData(config.data, config.training, progress=False)
+    data = GraphSeriesData(config.data, config.training, memory=model.memory, progress=False)
     graph = data.series.graph
     untrained = None
     if isinstance(model, Roma):
         torch.manual_seed(config.training.seed)
         fresh = make_model(config.model, config.data)
-        fresh.fit_statistics(data.statistics())
-        untrained = RomaForecaster(fresh, graph, data.position)
+        fresh.fit_statistics(data.statistics(), data.memory)
+        untrained = RomaForecaster(fresh, graph, data.features)
     rivals: dict[str, RomaForecaster] = {}
     for folder in others:
         other, other_config = load_model(folder)
-        theirs = GraphSeriesData(other_config.data, other_config.training, progress=False)
+        theirs = GraphSeriesData(
+            other_config.data, other_config.training, memory=other.memory, progress=False
+        )
         if theirs.series.graph.checksum != graph.checksum:
             raise ValueError(
                 f"Expected runs on one graph, to compare their supernodes (got another graph of "
@@ -68,9 +70,9 @@ def analyze_run(
         name = folder.resolve().name
         while name in rivals:
             name += "'"
-        rivals[name] = RomaForecaster(other, graph, theirs.position)
+        rivals[name] = RomaForecaster(other, graph, theirs.features)
     subject = Subject(
-        RomaForecaster(model, graph, data.position),
+        RomaForecaster(model, graph, data.features),
         data.series,
         data.split,
         config.data.noise if noise is None else noise,

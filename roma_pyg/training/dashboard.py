@@ -261,7 +261,7 @@ def write_whole_graph(writer: SummaryWriter, model: Roma, data: GraphSeriesData,
     if series.num_nodes > WHOLE_GRAPH or not pool.sizes or pool.select != "learned":
         return
     history = History(series.values, data.split.times["val"][-1], data.options.window)
-    hierarchy = RomaForecaster(model, series.graph, data.position).hierarchy(history)
+    hierarchy = RomaForecaster(model, series.graph, data.features).hierarchy(history)
     place = place_nodes(series.graph, series.extras)
     figures = {
         "whole_graph/map": node_map_figure(

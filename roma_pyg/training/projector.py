@@ -62,8 +62,9 @@ def embed_nodes(model: Roma, data: GraphSeriesData, limit: int = NODES) -> NodeE
     for _ in range(4 * -(-wanted // sampler.size)):
         sub = sampler.sample(rng)
         new = np.flatnonzero(~met[sub.core])[: wanted - count]
+        rows = visible[sub.nodes]
         batch = collate(
-            [sub], [history[visible[sub.nodes]]], data.position, np.array([1]), node_ids=visible
+            [sub], [history[rows]], [data.features.read(rows)], np.array([1]), node_ids=visible
         ).to(model.mean.device)
         met[sub.core[new]] = True
         count += len(new)

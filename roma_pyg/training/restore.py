@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from roma_pyg.config import RunConfig
+from roma_pyg.data.memory import NodeMemory
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.make import make_model
 
@@ -34,6 +35,22 @@ class Checkpoint:
     weights: dict[str, Tensor]
     step: int
     path: Path
+
+    def memory(self) -> NodeMemory | None:
+        """What the memory of the nodes consists of; None for a model without memory."""
+        data = self.config.data
+        if data.memory.size == 0:
+            return None
+        memory = NodeMemory(data.memory.size, data.window, data.horizon)
+        prefix = "memory."
+        memory.load_state_dict(
+            {
+                name.removeprefix(prefix): value
+                for name, value in self.weights.items()
+                if name.startswith(prefix)
+            }
+        )
+        return memory
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

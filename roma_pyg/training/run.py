@@ -88,12 +88,15 @@ def _train(
     """Train in a folder, from a checkpoint on; returns the folder."""
     options = config.training
     L.seed_everything(options.seed, verbose=False)
-    data = GraphSeriesData(config.data, options, progress=progress) if data is None else data
+    if data is None:
+        # A run that goes on keeps its memory, also where it would be found anew with other signs.
+        memory = None if checkpoint is None else checkpoint.memory()
+        data = GraphSeriesData(config.data, options, memory=memory, progress=progress)
     # A small graph is one subgraph: the model is made for the size that is really there.
     config = replace(config, data=replace(config.data, nodes_per_graph=data.nodes_per_graph))
     model = make_model(config.model, config.data)
     if checkpoint is None:
-        model.fit_statistics(data.statistics())
+        model.fit_statistics(data.statistics(), data.memory)
     else:
         # Scales and base forecast come back with the weights.
         model.load_state_dict(checkpoint.weights)
@@ -210,7 +213,7 @@ def evaluate_run(
         ValueError: If the checkpoint is damaged.
     """
     model, config = load_model(run)
-    data = GraphSeriesData(config.data, config.training, progress=progress)
+    data = GraphSeriesData(config.data, config.training, memory=model.memory, progress=progress)
     methods: list[Forecaster] = fit_baselines(
         data.series,
         data.split,
@@ -221,7 +224,7 @@ def evaluate_run(
         mlp_steps=3000 if baselines else 0,
         progress=progress,
     )
-    methods.append(RomaForecaster(model, data.series.graph, data.position))
+    methods.append(RomaForecaster(model, data.series.graph, data.features))
     result = evaluate(
         methods,
         data.series,

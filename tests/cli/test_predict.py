@@ -188,7 +188,7 @@ def test_positional_features_of_a_file(
     run: Path, series: roma_pyg.GraphSeries, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     direct = predict(run, tmp_path / "a.npy")
-    own = roma_pyg.RomaForecaster.for_series(roma_pyg.load(run), series).position
+    own = roma_pyg.RomaForecaster.for_series(roma_pyg.load(run), series).features.position
     np.save(tmp_path / "p.npy", own)
     same = predict(run, tmp_path / "b.npy", "--positional", tmp_path / "p.npy")
     np.testing.assert_allclose(same, direct, rtol=1e-5)

@@ -10,7 +10,7 @@ from roma_pyg.data import positional
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.positional import (
     compute_positional,
-    node_features,
+    node_positions,
     positional_features,
     scale_to_unit,
 )
@@ -165,19 +165,19 @@ def test_stored_features_stand_beside_the_computed_ones_or_alone(graph, tmp_path
     count = graph.num_nodes
     own = np.random.default_rng(0).random((count, 3)).astype(np.float32)
     series = GraphSeries(graph, np.ones((count, 2), np.float32), extras={"position": own})
-    both = node_features(series, replace(CONFIG, stored=3), tmp_path)
+    both = node_positions(series, replace(CONFIG, stored=3), tmp_path)
     np.testing.assert_array_equal(both[:, -3:], own)
-    np.testing.assert_array_equal(both[:, :-3], node_features(series, CONFIG, tmp_path))
+    np.testing.assert_array_equal(both[:, :-3], node_positions(series, CONFIG, tmp_path))
     assert len(counted) == 1, "the cache does not depend on stored features"
     alone = PositionalConfig(eigenmaps=0, walk_embedding=0, degree=False, stored=3)
-    assert node_features(series, alone, None) is own
+    assert node_positions(series, alone, None) is own
 
 
 @pytest.mark.parametrize(("extras", "found"), [({}, 0), ({"position": np.ones((40, 2))}, 2)])
 def test_missing_stored_features(graph, extras, found):
     series = GraphSeries(graph, np.ones((graph.num_nodes, 2), np.float32), extras=extras)
     with pytest.raises(ValueError, match=rf"brings with it, {found} \(got 3\)"):
-        node_features(series, replace(CONFIG, stored=3), None)
+        node_positions(series, replace(CONFIG, stored=3), None)
 
 
 def test_the_walk_method_is_a_choice(graph, tmp_path):

@@ -242,17 +242,17 @@ def test_collate_of_several_is_each_of_them(hyperbolic):
     position = np.random.default_rng(1).random((hyperbolic.num_nodes, 4), dtype=np.float32)
     subs, windows, targets = draw(hyperbolic, 3)
     steps = np.array([1, 5])
-    joint = collate(subs, windows, position, steps, targets)
+    joint = collate(subs, windows, [position[sub.nodes] for sub in subs], steps, targets)
     assert (joint.num_graphs, joint.num_core) == (3, 90)
     assert (joint.edge_index[1].diff() >= 0).all()
     halo = 90
     for g, sub in enumerate(subs):
-        alone = collate([sub], [windows[g]], position, steps, [targets[g]])
+        alone = collate([sub], [windows[g]], [position[sub.nodes]], steps, [targets[g]])
         core, outside = slice(30 * g, 30 * g + 30), slice(halo, halo + len(sub.nodes) - 30)
         halo = outside.stop
         rows = torch.cat([torch.arange(joint.window.shape[0])[part] for part in (core, outside)])
         assert torch.equal(joint.window[rows], alone.window)
-        assert torch.equal(joint.position[rows], alone.position)
+        assert torch.equal(joint.features[rows], alone.features)
         assert torch.equal(joint.target[core], alone.target)
         assert torch.equal(joint.node_id[core], alone.node_id)
         edges = (joint.edge_index[1] >= core.start) & (joint.edge_index[1] < core.stop)
@@ -267,11 +267,19 @@ def test_rows_of_a_batch_belong_to_their_nodes(hyperbolic):
     ids = np.random.default_rng(2).permutation(2 * count)[:count]
     position = np.arange(2 * count, dtype=np.float32)[:, None].repeat(2, 1)
     subs, windows, targets = draw(hyperbolic, 2)
-    batch = collate(subs, windows, position, np.array([2]), targets, ids, seed=11)
+    batch = collate(
+        subs,
+        windows,
+        [position[ids[sub.nodes]] for sub in subs],
+        np.array([2]),
+        targets,
+        ids,
+        seed=11,
+    )
     cores = np.concatenate([sub.core for sub in subs])
     np.testing.assert_array_equal(batch.node_id, ids[cores])
     np.testing.assert_array_equal(batch.window[:60, 0], cores)
-    np.testing.assert_array_equal(batch.position[:, 1], ids[batch.window[:, 0].int()])
+    np.testing.assert_array_equal(batch.features[:, 1], ids[batch.window[:, 0].int()])
     np.testing.assert_array_equal(batch.target[:, 1], cores + 1)
     assert batch.seed == 11
     sender, receiver = batch.window[:, 0][batch.edge_index].int().numpy()
@@ -282,20 +290,24 @@ def test_types_of_a_batch(hyperbolic):
     position = np.asfortranarray(np.ones((hyperbolic.num_nodes, 3), dtype=np.float32))
     position.flags.writeable = False
     subs, windows, _ = draw(hyperbolic, 2)
-    batch = collate(subs, windows, position, np.array([1], dtype=np.int32))
+    batch = collate(
+        subs, windows, [position[sub.nodes] for sub in subs], np.array([1], dtype=np.int32)
+    )
     assert batch.target is None
     assert batch.importance is None
-    assert batch.position.is_contiguous()
+    assert batch.features.is_contiguous()
     for tensor in (batch.edge_index, batch.steps, batch.node_id):
         assert tensor.dtype == torch.int64
-    for tensor in (batch.window, batch.position, batch.edge_weight):
+    for tensor in (batch.window, batch.features, batch.edge_weight):
         assert tensor.dtype == torch.float32
 
 
 def test_moving_a_batch_moves_every_tensor(hyperbolic):
     position = np.ones((hyperbolic.num_nodes, 3), dtype=np.float32)
     subs, windows, targets = draw(hyperbolic, 2)
-    batch = collate(subs, windows, position, np.array([1, 2]), targets, seed=3)
+    batch = collate(
+        subs, windows, [position[sub.nodes] for sub in subs], np.array([1, 2]), targets, seed=3
+    )
     moved = batch.to("meta")
     for field in fields(SubgraphBatch):
         value = getattr(moved, field.name)
@@ -307,15 +319,14 @@ def test_moving_a_batch_moves_every_tensor(hyperbolic):
 
 
 def test_collate_errors(hyperbolic):
-    position = np.ones((hyperbolic.num_nodes, 3), dtype=np.float32)
     subs, windows, _ = draw(hyperbolic, 2)
     steps = np.array([1])
     with pytest.raises(ValueError, match=r"Expected at least one subgraph \(got none\)"):
-        collate([], [], position, steps)
+        collate([], [], [], steps)
     uneven = [subs[0], replace(subs[1], num_core=29)]
     with pytest.raises(ValueError, match=r"equally many core nodes \(got \[29, 30\]\)"):
-        collate(uneven, windows, position, steps)
+        collate(uneven, windows, windows, steps)
     with pytest.raises(ValueError, match="Expected windows of the core and halo nodes"):
-        collate(subs, [windows[0], windows[1][:30]], position, steps)
+        collate(subs, [windows[0], windows[1][:30]], windows, steps)
     with pytest.raises(ValueError, match="Expected windows of the core and halo nodes"):
-        collate(subs, windows[:1], position, steps)
+        collate(subs, windows[:1], windows, steps)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
+from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.windows import WindowStream, seed_worker
@@ -36,7 +37,12 @@ def make_stream(values=None, **options):
     sampler = SubgraphSampler(graph().induced(PART), 20, 4, 5)
     given = {"window": WINDOW, "horizon": HORIZON, "noise": 0.0, "seed": 3} | options
     return WindowStream(
-        values, position, given.pop("nodes", PART), sampler, given.pop("times", TIMES), **given
+        values,
+        NodeFeatures(position),
+        given.pop("nodes", PART),
+        sampler,
+        given.pop("times", TIMES),
+        **given,
     )
 
 
@@ -54,7 +60,7 @@ def test_windows_and_targets_are_those_of_the_nodes(index):
     batch = make_stream(graphs=2, steps_ahead=[1, 4, 12]).batch(index)
     assert batch.num_graphs == 2
     assert batch.num_core == 40
-    node = batch.position[:, 0].int()
+    node = batch.features[:, 0].int()
     assert torch.equal(batch.node_id.int(), node[:40])
     assert set(node.tolist()) <= set(PART.tolist())
     times = batch.window[:, -1] + 1 - 1000 * node
@@ -73,7 +79,7 @@ def test_windows_and_targets_are_those_of_the_nodes(index):
 def test_edges_are_those_of_the_data_set():
     batch = make_stream(graphs=2).batch(5)
     adjacency = graph().to_matrix(weighted=False)
-    sender, receiver = batch.position[:, 0][batch.edge_index].int().numpy()
+    sender, receiver = batch.features[:, 0][batch.edge_index].int().numpy()
     assert (adjacency[receiver, sender] == 1).all()
 
 
@@ -195,7 +201,7 @@ def test_read_only_memory_maps(tmp_path):
 def test_every_time_and_node_has_its_turn():
     stream = make_stream(times=range(50, 54))
     batches = [stream.batch(index) for index in range(60)]
-    times = {int(b.window[0, -1] + 1 - 1000 * b.position[0, 0]) for b in batches}
+    times = {int(b.window[0, -1] + 1 - 1000 * b.features[0, 0]) for b in batches}
     assert times == {50, 51, 52, 53}
     assert set(torch.cat([b.node_id for b in batches]).tolist()) == set(PART.tolist())
 
@@ -227,7 +233,7 @@ def test_importance_comes_with_the_batch():
         ({"graphs": 0}, "Expected 'graphs' to be at least 1"),
         ({"seed": -3}, r"Expected 'seed' to be at least 0 \(got -3\)"),
         ({"start": -1}, "Expected 'start' to be at least 0"),
-        ({"values": np.ones((59, 200), dtype=np.float32)}, "Expected 'position' of all 59 nodes"),
+        ({"values": np.ones((59, 200), dtype=np.float32)}, "Expected 'features' of all 59 nodes"),
     ],
 )
 def test_impossible_streams(options, message):
@@ -242,7 +248,7 @@ def test_rollouts_start_later_and_bring_the_halo_along():
         batch = stream.batch(index)
         count = 0 if batch.later is None else len(batch.later)
         rounds.add(count)
-        node = batch.position[:, 0]
+        node = batch.features[:, 0]
         time = int(batch.window[0, -1] + 1 - 1000 * node[0])
         assert TIMES[0] <= time
         assert time + count * HORIZON <= TIMES[-1]
@@ -273,7 +279,7 @@ def test_rollout_of_two_subgraphs():
     stream = make_stream(rollout=2, graphs=2)
     batch = next(b for b in (stream.batch(i) for i in range(20)) if b.later is not None)
     assert batch.later.shape == (1, len(batch.window) - batch.num_core, WINDOW)
-    node = batch.position[batch.num_core :, 0]
+    node = batch.features[batch.num_core :, 0]
     start = batch.window[batch.num_core :, 0] - 1000 * node
     assert torch.equal(batch.later[0, :, 0] - 1000 * node, start + HORIZON)
 

@@ -6,8 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from roma_pyg.config import MemoryConfig
+from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.history import History
+from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.sampling import SubgraphSampler, collate
+from roma_pyg.data.series import GraphSeries
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster, group_of
 from roma_pyg.models.roma import Roma
@@ -27,7 +31,7 @@ def test_one_subgraph_equals_a_direct_forward_pass(tiny):
     rng = np.random.default_rng(7)
     sub = SubgraphSampler(made.graph, 12).expand(np.arange(12), rng)
     window = history(tiny, 12)
-    batch = collate([sub], [window[sub.nodes]], tiny.position(12), np.arange(1, 5))
+    batch = collate([sub], [window[sub.nodes]], [tiny.position(12)[sub.nodes]], np.arange(1, 5))
     with torch.no_grad():
         direct = made.model(batch).levels[0].prediction[0].numpy()
     expected = np.empty_like(direct)
@@ -60,7 +64,7 @@ def test_batches_cover_the_wanted_nodes_with_their_own_windows(tiny):
         ids = batch.node_id.numpy()
         covered |= set(ids.tolist())
         assert np.array_equal(batch.window[: len(ids)].numpy(), window[ids])
-        assert np.array_equal(batch.position[: len(ids)].numpy(), tiny.position()[ids])
+        assert np.array_equal(batch.features[: len(ids)].numpy(), tiny.position()[ids])
         assert batch.steps.tolist() == [1, 2, 3, 4]
     assert covered >= set(wanted.tolist())
 
@@ -192,7 +196,7 @@ def test_no_gradients_are_kept(tiny):
 
 def test_rejects_what_does_not_fit(tiny):
     model = tiny.model(fitted=False)
-    with pytest.raises(ValueError, match=r"'position' of shape \(30, 3\) \(got \(30, 2\)\)"):
+    with pytest.raises(ValueError, match=r"'features' of shape \(30, 3\) \(got \(30, 2\)\)"):
         RomaForecaster(model, tiny.graph(), np.zeros((30, 2), np.float32))
     with pytest.raises(ValueError, match=r"'batch_size' to be at least 1 \(got 0\)"):
         forecaster(tiny, model=model, batch_size=0)
@@ -205,3 +209,92 @@ def test_rejects_what_does_not_fit(tiny):
     for other in (tiny.graph(29), tiny.graph(30, seed=1)):
         with pytest.raises(ValueError, match="graph of 30 nodes that this forecaster was made"):
             made.forecast(history(tiny), other)
+
+
+def remembering(tiny, values, blocks=2):
+    """A model with memory, its features and the times they remember."""
+    times = range(5, 30)
+    data = tiny.data(memory=MemoryConfig(size=3, blocks=blocks))
+    memory = NodeMemory(3, data.window, data.horizon)
+    memory.fit(values, np.arange(20), times)
+    graph = tiny.graph()
+    series = GraphSeries(graph, values)
+    features = NodeFeatures.remember(series, tiny.position(), memory, times, blocks=blocks)
+    torch.manual_seed(0)
+    model = Roma(tiny.config(), data)
+    rng = np.random.default_rng(0)
+    sampler = SubgraphSampler(graph, data.nodes_per_graph, walk_length=4)
+    batches = []
+    for time in range(6, 26, 4):
+        sub = sampler.sample(rng)
+        batches.append(
+            collate(
+                [sub],
+                [values[sub.nodes, time - data.window : time]],
+                [features.read(sub.nodes, time)],
+                np.arange(1, data.horizon + 1),
+                [values[sub.core, time : time + data.horizon]],
+            )
+        )
+    model.fit_statistics(batches, memory)
+    return model.eval(), series, features, memory
+
+
+def test_a_model_continues_windows_by_its_memory(tiny):
+    values = tiny.values()
+    model, series, features, memory = remembering(tiny, values)
+    made = RomaForecaster(model, series.graph, features, batch_size=1)
+    history = np.ascontiguousarray(values[:, 25 - model.data.window : 25])
+    for batch, (sub,) in made.batches(history, np.arange(30)):
+        fine = model.encode(batch)
+        past = fine.lags[0, :, : model.data.window]
+        np.testing.assert_array_equal(past.numpy(), history[sub.core])
+        outlook = fine.lags[0, :, model.data.window : model.num_inputs]
+        rows = torch.from_numpy(features.memory[-1][sub.core])
+        torch.testing.assert_close(outlook, memory(torch.from_numpy(history[sub.core]), rows))
+    forecast = made.forecast(history, series.graph)
+    assert forecast.shape == (30, model.data.horizon)
+    # Another memory, another forecast; and the position alone does not do.
+    other = NodeFeatures(features.position, features.memory + 0.5, features.times)
+    changed = RomaForecaster(model, series.graph, other).forecast(history, series.graph)
+    assert np.abs(changed - forecast).max() > 1e-3
+    with pytest.raises(ValueError, match=r"'features' of shape \(30, 6\) \(got \(30, 3\)\)"):
+        RomaForecaster(model, series.graph, features.position)
+
+
+def test_at_a_training_time_its_future_is_forgotten(tiny):
+    values = tiny.values()
+    model, series, features, _ = remembering(tiny, values)
+    made = RomaForecaster(model, series.graph, features)
+    history = np.ascontiguousarray(values[:, 20 - model.data.window : 20])
+    plain = made.forecast(history, series.graph)
+    first, last, later = (made.at(t).forecast(history, series.graph) for t in (6, 29, 35))
+    np.testing.assert_array_equal(later, plain)
+    for block, forecast in enumerate((first, last)):
+        only = NodeFeatures(features.position, features.memory[block][None])
+        expected = RomaForecaster(model, series.graph, only).forecast(history, series.graph)
+        np.testing.assert_array_equal(forecast, expected)
+        assert not np.array_equal(forecast, plain)
+
+
+def test_a_series_is_remembered_up_to_a_time(tiny):
+    values = tiny.values()
+    model, series, _, memory = remembering(tiny, values)
+    made = RomaForecaster.for_series(model, series, time=25, position=tiny.position())
+    changed = values.copy()
+    changed[:, 25:] = 0.5
+    same = RomaForecaster.for_series(
+        model, GraphSeries(series.graph, changed), time=25, position=tiny.position()
+    )
+    np.testing.assert_array_equal(made.features.memory, same.features.memory)
+    times = range(model.data.window, 25 - model.data.horizon + 1)
+    np.testing.assert_array_equal(made.features.memory, memory.recall(values, times))
+    # Shorter than window and horizon: a memory of zero.
+    short = RomaForecaster.for_series(model, series, time=6, position=tiny.position())
+    assert not short.features.memory.any()
+
+
+def test_a_model_with_memory_needs_one(tiny):
+    model = Roma(tiny.config(), tiny.data(memory=MemoryConfig(size=3)))
+    with pytest.raises(ValueError, match=r"Expected 'memory' for a model with data.memory.size"):
+        model.fit_statistics([tiny.batch()])

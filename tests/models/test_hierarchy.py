@@ -20,7 +20,12 @@ def batches(tiny, graph, cores, count=2, seed=0):
         subgraphs = [sampler.expand(core, rng) for core in cores[start : start + count]]
         windows = [window[sub.nodes] for sub in subgraphs]
         position = tiny.position(graph.num_nodes)
-        yield collate(subgraphs, windows, position, np.arange(1, 5)), subgraphs
+        yield (
+            collate(
+                subgraphs, windows, [position[sub.nodes] for sub in subgraphs], np.arange(1, 5)
+            ),
+            subgraphs,
+        )
 
 
 @pytest.mark.parametrize("geometry", GEOMETRIES)

@@ -41,7 +41,7 @@ def permuted(batch, order):
     return replace(
         batch,
         window=batch.window[new],
-        position=batch.position[new],
+        features=batch.features[new],
         edge_index=torch.stack([place[batch.edge_index[0]], receiver])[:, edges],
         edge_weight=batch.edge_weight[edges],
         node_id=batch.node_id[order],
@@ -126,7 +126,7 @@ def test_two_graphs_are_each_alone(tiny, variant):
         alone = replace(
             both,
             window=both.window[nodes],
-            position=both.position[nodes],
+            features=both.features[nodes],
             edge_index=place[both.edge_index[:, edges]],
             edge_weight=both.edge_weight[edges],
             node_id=both.node_id[rows],
@@ -368,7 +368,7 @@ def test_rejects_supernodes_of_a_model_without_pooling(tiny):
     ("change", "message"),
     [
         ({"window": torch.rand(40, 6)}, r"Expected 'window' of shape \(n_all, 5\)"),
-        ({"position": torch.rand(40, 2)}, r"Expected 'position' of shape \(n_all, 3\)"),
+        ({"features": torch.rand(40, 2)}, r"Expected 'features' of shape \(n_all, 3\)"),
         ({"num_graphs": 5}, r"Expected 'num_graphs' to divide the 12 core nodes \(got 5\)"),
         ({"steps": torch.tensor([0, 1])}, r"Expected 'steps' in \[1, 4\] \(got \[0, 1\]\)"),
         ({"steps": torch.tensor([5])}, r"Expected 'steps' in \[1, 4\] \(got \[5\]\)"),

@@ -66,7 +66,7 @@ def sines(seed: int, steps: tuple[int, ...] = (1, 4, 9, 16), graphs: int = 1) ->
     ahead = torch.tensor(steps)
     return SubgraphBatch(
         window=values(torch.arange(1 - WINDOW, 1)),
-        position=torch.rand(count, 3, generator=generator),
+        features=torch.rand(count, 3, generator=generator),
         edge_index=torch.zeros(2, 0, dtype=torch.int64),
         edge_weight=torch.zeros(0),
         steps=ahead,

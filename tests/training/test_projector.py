@@ -54,7 +54,11 @@ def test_features_are_those_of_the_encoder(model, data):
     sub = sampler.sample(np.random.default_rng(0))
     history = History(data.series.values, data.split.times["val"][-1], data.options.window)
     batch = collate(
-        [sub], [history[visible[sub.nodes]]], data.position, np.array([1]), node_ids=visible
+        [sub],
+        [history[visible[sub.nodes]]],
+        [data.features.read(visible[sub.nodes])],
+        np.array([1]),
+        node_ids=visible,
     )
     with torch.no_grad():
         levels, _ = model.hierarchy(model.encode(batch))

@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader
 from roma_pyg.config import (
     DataConfig,
     EncoderConfig,
+    MemoryConfig,
     ModelConfig,
     OperatorConfig,
     PoolConfig,
@@ -34,6 +35,7 @@ def tiny_config() -> RunConfig:
             horizon=16,
             nodes_per_graph=6,
             positional=PositionalConfig(eigenmaps=2, walk_embedding=0, degree=True),
+            memory=MemoryConfig(size=2),
         ),
         model=ModelConfig(
             features=4,
@@ -76,7 +78,7 @@ def make_window() -> SubgraphBatch:
     ring = torch.arange(6)
     return SubgraphBatch(
         window=torch.rand(6, 8, generator=generator),
-        position=torch.rand(6, 3, generator=generator),
+        features=torch.rand(6, 3 + 2, generator=generator),
         edge_index=torch.stack([ring.roll(1), ring]),
         edge_weight=torch.ones(6),
         steps=torch.arange(1, 17),

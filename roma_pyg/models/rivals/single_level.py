@@ -59,6 +59,7 @@ class SingleLevel(GraphOperator):
     def represent(self, batch: SubgraphBatch, seed: int | None = None) -> Encoding:
         """Make tokens of the core nodes; there are no penalties, so the seed does not matter."""
         self._check(batch)
+        batch = self._continued(batch)
         lags = self._lags(batch)
         tokens = self.norm(self.tokens_of(batch, lags))
         features = self.features(tokens)
@@ -74,6 +75,6 @@ class SingleLevel(GraphOperator):
         return Encoding([level], tokens.view(graphs, -1, tokens.shape[-1]))
 
     def _known(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
-        """Standardised own and neighbour windows and embedded positions, ``(G B, 2 K + F)``."""
-        position = self.embed_position(batch.position[: batch.num_core])
+        """Standardised own and neighbour windows and embedded features, ``(G B, 2 K + F)``."""
+        position = self.embed_features(batch.features[: batch.num_core])
         return torch.cat([(lags - self.mean) / self.std, position], dim=-1)

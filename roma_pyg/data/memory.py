@@ -1,0 +1,396 @@
+"""What the whole past of a node tells about its future, in a few numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from roma_pyg.data.graph import IntArray
+from roma_pyg.data.history import History
+
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+"""Candidates of the ridge penalty per node, relative to the variance of a lag."""
+
+FITTED_NODES = 512
+INTERVALS = 16
+LARGEST_COUNT = 512
+MANY_NODES = 50_000
+_NODES = 32
+
+
+class NodeMemory(nn.Module):
+    r"""Linear forecasts that differ from node to node, in a space of few dimensions.
+
+    A window w of node i is continued at a few steps ahead q (:func:`outlook_steps`) by
+
+    .. math:: \hat y_i(t + q) = \Big(B_q + \sum_{m=1}^{M} a_{im} D_{mq}\Big) \cdot [w, 1]
+
+    with coefficients B that all nodes share and M modes D in which they differ, as in a linear
+    mixed-effects model (Laird & Ware 1982) whose random effects have a covariance of rank M. The
+    modes are the principal components of ridge regressions of some nodes, in the metric of their
+    forecasts (:meth:`fit`); the memory :math:`a_i \sim N(0, 1)` of a node is its posterior mean
+    given its own past (:meth:`recall`): empirical Bayes. So a node costs M numbers instead of
+    K times Q, a node that was not there in the training has a memory as well, and one with a
+    short past has the forecast of all.
+
+    Nothing here is trained by gradient descent.
+
+    Args:
+        size: Number of modes M.
+        window: History length K, in samples.
+        horizon: Longest step ahead, in samples.
+
+    Raises:
+        ValueError: If a size is not positive.
+
+    Example:
+        >>> phase, rate = np.random.default_rng(0).random((2, 40, 1))
+        >>> waves = np.sin(6 * phase + (0.1 + rate) * np.arange(400)).astype(np.float32)
+        >>> memory = NodeMemory(size=8, window=8, horizon=16)
+        >>> memory.fit(waves, np.arange(40), range(8, 300))
+        >>> coefficients = torch.from_numpy(memory.recall(waves, range(8, 300))[-1])
+        >>> outlook = memory(torch.from_numpy(waves[:, 340:348]), coefficients)
+        >>> truth = torch.from_numpy(waves[:, 347 + memory.steps])
+        >>> bool((outlook - truth).abs().mean() < 0.05)
+        True
+    """
+
+    level: Tensor
+    spread: Tensor
+    shared: Tensor
+    modes: Tensor
+    scale: Tensor
+
+    def __init__(self, size: int, window: int, horizon: int) -> None:
+        """Start with modes of zero: every window is continued by zero."""
+        super().__init__()
+        for name, value in (("size", size), ("window", window), ("horizon", horizon)):
+            if value < 1:
+                raise ValueError(f"Expected '{name}' to be at least 1 (got {value}).")
+        self.window, self.horizon = window, horizon
+        self.steps = outlook_steps(horizon)
+        count = len(self.steps)
+        self.register_buffer("level", torch.zeros(()))
+        self.register_buffer("spread", torch.ones(()))
+        self.register_buffer("shared", torch.zeros(window + 1, count))
+        self.register_buffer("modes", torch.zeros(size, window + 1, count))
+        self.register_buffer("scale", torch.ones(count))
+
+    @property
+    def size(self) -> int:
+        """Number of modes M."""
+        return len(self.modes)
+
+    @torch.no_grad()
+    def forward(self, window: Tensor, memory: Tensor) -> Tensor:
+        """Continue windows; O(n K M Q) time, O(n M Q) bytes.
+
+        Args:
+            window: Windows, shape ``(n, K)``.
+            memory: Coefficients of their nodes, shape ``(n, M)``.
+
+        Returns:
+            Samples at ``steps`` ahead, shape ``(n, Q)``.
+        """
+        with torch.autocast(window.device.type, enabled=False):
+            bank = torch.cat([self.shared[None], self.modes])
+            joint = bank[:, :-1].movedim(1, 0).flatten(1)
+            scaled = (window - self.level) / self.spread
+            parts = (scaled @ joint).unflatten(1, (len(bank), -1)) + bank[:, -1]
+            weight = torch.cat([memory.new_ones(len(memory), 1), memory], dim=1)
+            return self.level + self.spread * (weight.unsqueeze(1) @ parts).squeeze(1)
+
+    @torch.no_grad()
+    def fit(
+        self,
+        values: NDArray[np.floating],
+        nodes: IntArray,
+        times: range,
+        noise: float = 0.0,
+        seed: int = 0,
+    ) -> None:
+        """Find shared coefficients and modes from the ridge regressions of some nodes.
+
+        The penalty, towards the shared coefficients, is the one of `PENALTIES` that does best in
+        the last quarter of the times after a fit to the first three.
+
+        Args:
+            values: Series, shape ``(N, T)``, may be a memory map.
+            nodes: Nodes to learn from, shape ``(n,)``; `FITTED_NODES` of them at most are read.
+            times: Forecast times to learn from.
+            noise: Variance of the multiplicative noise on the series.
+            seed: Seed of nodes and noise.
+
+        Raises:
+            ValueError: If there is no node or no time.
+        """
+        if len(nodes) == 0 or len(times) == 0:
+            raise ValueError(
+                f"Expected nodes and times to fit the memory on (got {len(nodes)} and "
+                f"{len(times)})."
+            )
+        rng = np.random.default_rng([0x3E, seed])
+        chosen = np.sort(rng.choice(nodes, min(FITTED_NODES, len(nodes)), replace=False))
+        parts: tuple[list[_Moments], list[_Moments], list[_Moments]] = ([], [], [])
+        level: Tensor | None = None
+        for _, lags, target in self._windows(values, chosen, times, noise, seed):
+            if level is None:
+                # Any level and spread near those of the data serve.
+                finite = lags[lags.isfinite()].double()
+                if len(finite) > 1:
+                    self.level.copy_(finite.mean())
+                    spread = finite.std()
+                    self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
+                level = self.level
+            cut = 3 * lags.shape[1] // 4
+            for some, rows in zip(parts, (slice(None), slice(cut), slice(cut, None)), strict=True):
+                past, future = lags[:, rows] - level, target[:, rows] - level
+                some.append(_Moments.of(past / self.spread, future / self.spread))
+        moments, early, late = (_Moments.join(some) for some in parts)
+        shared = _solve(moments.gram.mean(0), moments.cross.mean(0), 1e-6)
+        self.shared.copy_(shared)
+        penalty = _best_penalty(early, late, shared)
+        effects = _solve(moments.gram, moments.cross - moments.gram @ shared, penalty)
+        error = moments.error(shared + effects)
+        self.scale.copy_(error.mean(0).clamp_min(1e-12).sqrt())
+        self.modes.copy_(_components(effects, moments.gram.mean(0), self.scale, self.size))
+
+    @torch.no_grad()
+    def recall(
+        self,
+        values: NDArray[np.floating],
+        times: range,
+        nodes: IntArray | None = None,
+        *,
+        blocks: int = 0,
+        noise: float = 0.0,
+        seed: int = 0,
+        progress: bool = False,
+    ) -> NDArray[np.float32]:
+        """Memory of nodes from their past: posterior mean of their coefficients.
+
+        For training and scoring at the very times that are remembered, the times are cut into
+        ``blocks``, and row b of the result forgets block b and what overlaps with it
+        (cross-fitting): with it, forecasts from block b are as good as those from unseen times.
+
+        Args:
+            values: Series, shape ``(N, T)``, may be a memory map; windows that are not finite are
+                skipped.
+            times: Forecast times to remember; none gives a memory of zero.
+            nodes: Nodes, shape ``(n,)``; all if None.
+            blocks: Number of blocks, see :func:`block_of`.
+            noise: Variance of the multiplicative noise on the series.
+            seed: Seed of the noise.
+            progress: Show a progress bar for more than `MANY_NODES` nodes.
+
+        Returns:
+            Coefficients, shape ``(blocks + 1, n, M)``, float32; the last row remembers all times.
+            Time O(n len(times) M (K + M)) at most, memory O(blocks n M).
+        """
+        wanted = np.arange(len(values)) if nodes is None else np.asarray(nodes, np.int64)
+        result = np.zeros((blocks + 1, len(wanted), self.size), dtype=np.float32)
+        steps = len(self.steps)
+        joint = (self.modes / self.scale).permute(1, 2, 0).flatten(1).cpu()
+        shared, scale = self.shared.cpu(), self.scale.cpu()
+        level, spread = self.level.cpu(), self.spread.cpu()
+        one = torch.eye(self.size, dtype=torch.float64).expand(1, -1, -1)
+        grid = self._grid(times)
+        forgotten = [_forgotten(grid, times, b, blocks, self.horizon) for b in range(blocks)]
+        forgotten.append((len(grid), len(grid)))
+        # Moments between two cuts are found once; a block sums those outside of it.
+        cuts = sorted({0, len(grid), *(edge for pair in forgotten for edge in pair)})
+        bar = tqdm(
+            total=len(wanted),
+            desc="Memory of the nodes",
+            unit=" nodes",
+            unit_scale=True,
+            disable=None if progress and len(wanted) > MANY_NODES else True,
+        )
+        for place, lags, target in self._windows(values, wanted, times, noise, seed):
+            good = (lags.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
+            lags = torch.where(good, (lags - level) / spread, 0.0)
+            known = lags @ shared[:-1] + shared[-1]
+            error = torch.where(good, ((target - level) / spread - known) / scale, 0.0)
+            effect = (lags @ joint[:-1] + joint[-1]) * good
+            # Per node, one row for every window and step.
+            effect = effect.reshape(len(lags), -1, self.size)
+            error = error.flatten(1, 2).unsqueeze(-1)
+            pieces = [
+                (a, b, (part.mT @ part).double(), (part.mT @ error[:, rows]).double())
+                for a, b in pairwise(cuts)
+                for rows in [slice(a * steps, b * steps)]
+                for part in [effect[:, rows]]
+            ]
+            for row, (begin, end) in enumerate(forgotten):
+                kept = [piece for piece in pieces if piece[1] <= begin or piece[0] >= end]
+                gram = one + sum(piece[2] for piece in kept)
+                cross = sum((piece[3] for piece in kept), torch.zeros(len(lags), self.size, 1))
+                result[row, place] = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
+            bar.update(len(lags))
+        bar.close()
+        return result
+
+    def _grid(self, times: range) -> IntArray:
+        """Times whose windows are read: at most `LARGEST_COUNT`, an eighth of a horizon apart."""
+        stride = max(1, self.horizon // 8, -(-len(times) // LARGEST_COUNT))
+        return np.arange(times.start, times.stop, stride)
+
+    def _windows(
+        self,
+        values: NDArray[np.floating],
+        nodes: IntArray,
+        times: range,
+        noise: float,
+        seed: int,
+    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
+        """Places, noisy lags ``(n, T', K)`` and targets ``(n, T', Q)`` of some nodes at a time."""
+        grid = self._grid(times)
+        if len(grid) == 0:
+            return
+        first, stop = times.start - self.window, times[-1] + self.horizon
+        history = History(values, stop, stop - first, noise, seed)
+        for start in range(0, len(nodes), _NODES):
+            part = nodes[start : start + _NODES]
+            pieces = sliding_window_view(history[part], self.window + self.horizon, axis=1)
+            pieces = pieces[:, grid - times.start]
+            lags = torch.from_numpy(np.ascontiguousarray(pieces[..., : self.window]))
+            target = torch.from_numpy(
+                np.ascontiguousarray(pieces[..., self.window - 1 + self.steps])
+            )
+            yield slice(start, start + len(part)), lags, target
+
+
+def outlook_steps(horizon: int) -> IntArray:
+    """Steps ahead at which windows are continued: the next, then `INTERVALS` equal steps.
+
+    >>> outlook_steps(64).tolist()
+    [1, 4, 8, 12, 16, 20, 24, 28, 32, 36, 40, 44, 48, 52, 56, 60, 64]
+    >>> outlook_steps(3).tolist()
+    [1, 2, 3]
+    """
+    even = np.arange(1, INTERVALS + 1) * horizon // INTERVALS
+    return np.unique(np.concatenate([[1], even.clip(1)]))
+
+
+def block_of(time: int, times: range, blocks: int) -> int:
+    """Row of :meth:`NodeMemory.recall` for a forecast at a time.
+
+    Args:
+        time: Forecast time, in samples.
+        times: Times that were remembered.
+        blocks: Number of blocks they were cut into.
+
+    Returns:
+        The block that the time lies in, or ``blocks`` for other times.
+
+    >>> [block_of(time, range(10, 20), 2) for time in (9, 10, 14, 15, 19, 20)]
+    [2, 0, 0, 1, 1, 2]
+    """
+    if blocks == 0 or time not in range(times.start, times.stop):
+        return blocks
+    return (time - times.start) * blocks // len(times)
+
+
+def _forgotten(
+    grid: IntArray, times: range, block: int, blocks: int, horizon: int
+) -> tuple[int, int]:
+    """Part of the grid whose targets overlap with those of a block."""
+    edges = [times.start - (-len(times) * b // blocks) for b in (block, block + 1)]
+    begin = np.searchsorted(grid, edges[0] - horizon, side="right")
+    end = np.searchsorted(grid, edges[1] - 1 + horizon, side="left")
+    return int(begin), int(end)
+
+
+@dataclass(frozen=True)
+class _Moments:
+    """Mean products per node: of lags and one, of these with targets, of targets with themselves.
+
+    Attributes:
+        gram: Shape ``(n, K + 1, K + 1)``.
+        cross: Shape ``(n, K + 1, H)``.
+        square: Shape ``(n, H)``.
+    """
+
+    gram: Tensor
+    cross: Tensor
+    square: Tensor
+
+    @classmethod
+    def of(cls, lags: Tensor, target: Tensor) -> _Moments:
+        """Moments of windows ``(n, T, K)`` and targets ``(n, T, H)``, where both are finite."""
+        good = (lags.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
+        joint = torch.where(good, torch.cat([lags, lags.new_ones(good.shape)], dim=-1), 0.0)
+        target = torch.where(good, target, 0.0)
+        count = good.sum(1, keepdim=True).clamp_min(1).double()
+        return cls(
+            (joint.mT @ joint).double() / count,
+            (joint.mT @ target).double() / count,
+            target.double().square().sum(1) / count.squeeze(-1),
+        )
+
+    @classmethod
+    def join(cls, parts: Sequence[_Moments]) -> _Moments:
+        """Moments of all nodes."""
+        names = ("gram", "cross", "square")
+        return cls(*(torch.cat([getattr(part, name) for part in parts]) for name in names))
+
+    def error(self, coefficients: Tensor) -> Tensor:
+        """Mean squared error of linear forecasts, shape ``(n, Q)``."""
+        half = self.gram @ coefficients - 2 * self.cross
+        return (self.square + (coefficients * half).sum(1)).clamp_min(0)
+
+
+def _solve(gram: Tensor, cross: Tensor, penalty: float) -> Tensor:
+    """Ridge solution with a penalty relative to the mean variance of a lag."""
+    unit = gram.diagonal(dim1=-2, dim2=-1)[..., :-1].mean()
+    eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
+    return torch.linalg.solve(gram + (penalty * unit + 1e-14) * eye, cross)
+
+
+def _best_penalty(early: _Moments, late: _Moments, shared: Tensor) -> float:
+    """Penalty whose fit to the early windows errs least on the late ones."""
+    errors = []
+    for penalty in PENALTIES:
+        effects = _solve(early.gram, early.cross - early.gram @ shared, penalty)
+        errors.append(late.error(shared + effects).mean(0))
+    table = torch.stack(errors)
+    # Each step ahead counts the same.
+    return PENALTIES[int((table / table.amin(0).clamp_min(1e-12)).mean(1).argmin())]
+
+
+def _components(effects: Tensor, gram: Tensor, scale: Tensor, size: int) -> Tensor:
+    """Principal components of the effects of n nodes, each times its deviation over the nodes.
+
+    Two effects are near if their forecasts are near, in units of what is left unexplained: the
+    metric is that of the mean second moments of the lags.
+
+    Args:
+        effects: Shape ``(n, K + 1, H)``.
+        gram: Mean second moments, shape ``(K + 1, K + 1)``.
+        scale: Error at each step ahead, shape ``(H,)``.
+        size: Number of components M.
+
+    Returns:
+        Shape ``(M, K + 1, H)``; zero where there are fewer components.
+    """
+    count = len(effects)
+    values, axes = torch.linalg.eigh(gram)
+    root = axes * values.clamp_min(0).sqrt()
+    seen = ((root.mT @ effects) / scale).flatten(1)
+    _, vectors = torch.linalg.eigh(seen @ seen.mT)
+    kept = vectors.flip(1)[:, :size]
+    # An eigenvector has no sign of its own.
+    peak = kept.gather(0, kept.abs().argmax(0, keepdim=True))
+    kept = kept * torch.where(peak < 0, -1.0, 1.0)
+    modes = torch.einsum("nm,nkh->mkh", kept, effects) / count**0.5
+    result = torch.zeros(size, *effects.shape[1:], dtype=effects.dtype)
+    result[: len(modes)] = modes
+    return result

@@ -1,0 +1,179 @@
+"""Memory of nodes: modes from some nodes, coefficients of any node from its past."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from roma_pyg.data.features import NodeFeatures
+from roma_pyg.data.graph import Graph
+from roma_pyg.data.memory import NodeMemory, block_of, outlook_steps
+from roma_pyg.data.series import GraphSeries
+
+K, H, T = 6, 12, 420
+TIMES = range(K, 300)
+
+
+def waves(nodes=60, steps=T, seed=0) -> np.ndarray:
+    """Each node its own rate; a linear forecast from two lags is exact, and differs by node."""
+    rng = np.random.default_rng(seed)
+    rate, phase = 0.2 + 0.5 * rng.random((nodes, 1)), 6 * rng.random((nodes, 1))
+    return (0.5 + 0.3 * np.sin(rate * np.arange(steps) + phase)).astype(np.float32)
+
+
+def fitted(size=8, values=None, **options) -> NodeMemory:
+    memory = NodeMemory(size, K, H)
+    memory.fit(waves() if values is None else values, np.arange(40), TIMES, **options)
+    return memory
+
+
+def error(memory: NodeMemory, values: np.ndarray, coefficients: np.ndarray, time: int) -> float:
+    outlook = memory(
+        torch.from_numpy(values[:, time - K : time]), torch.from_numpy(coefficients)
+    ).numpy()
+    return float(np.abs(outlook - values[:, time - 1 + memory.steps]).mean())
+
+
+def test_nodes_that_were_not_fitted_are_forecast_by_their_own_past():
+    values = waves()
+    memory = fitted(16)
+    own = memory.recall(values, TIMES)[-1]
+    common = error(memory, values[40:], 0 * own[40:], 400)
+    assert common > 0.02
+    assert error(memory, values[40:], own[40:], 400) < 0.1 * common
+
+
+def test_more_modes_explain_more():
+    values = waves()
+    errors = []
+    for size in (1, 4, 16):
+        memory = fitted(size)
+        errors.append(error(memory, values, memory.recall(values, TIMES)[-1], 400))
+    assert errors == sorted(errors, reverse=True)
+    assert errors[2] < 0.2 * errors[0]
+
+
+def test_coefficients_have_the_scale_of_their_prior():
+    coefficients = fitted().recall(waves(), TIMES)[-1]
+    assert np.abs(coefficients[:40].mean()) < 0.5
+    assert 0.3 < coefficients[:40, :3].std() < 3
+
+
+def test_forward_is_the_formula():
+    memory = NodeMemory(3, K, H)
+    generator = torch.Generator().manual_seed(0)
+    for buffer in memory.buffers():
+        buffer.copy_(0.5 + torch.rand(buffer.shape, generator=generator))
+    window, coefficients = torch.rand(5, K, generator=generator), torch.randn(5, 3)
+    joint = torch.cat([(window - memory.level) / memory.spread, torch.ones(5, 1)], 1).double()
+    bank = memory.shared.double() + torch.einsum(
+        "nm,mkq->nkq", coefficients.double(), memory.modes.double()
+    )
+    expected = memory.level + memory.spread * torch.einsum("nk,nkq->nq", joint, bank)
+    torch.testing.assert_close(
+        memory(window, coefficients).double(), expected.double(), rtol=1e-5, atol=1e-5
+    )
+
+
+def test_without_a_past_a_node_has_the_forecast_of_all():
+    values = waves()
+    memory = fitted()
+    assert not memory.recall(values, range(K, K)).any()
+    short = memory.recall(values, range(K, K + 1))[-1]
+    assert np.abs(short).mean() < np.abs(memory.recall(values, TIMES)[-1]).mean()
+
+
+def test_a_block_forgets_what_happens_in_it():
+    values, memory = waves(), fitted()
+    before = memory.recall(values, TIMES, blocks=3)
+    edges = [TIMES.start + -(-len(TIMES) * b // 3) for b in range(4)]
+    changed = values.copy()
+    changed[:, edges[1] : edges[2]] = 0.9
+    after = memory.recall(changed, TIMES, blocks=3)
+    np.testing.assert_allclose(after[1], before[1], atol=2e-3)
+    for row in (0, 2, 3):
+        assert np.abs(after[row] - before[row]).max() > 0.1
+    assert [block_of(time, TIMES, 3) for time in edges[:3]] == [0, 1, 2]
+    assert [block_of(time - 1, TIMES, 3) for time in edges[1:]] == [0, 1, 2]
+    assert block_of(350, TIMES, 3) == 3
+
+
+def test_some_nodes_are_remembered_as_among_all():
+    values, memory = waves(), fitted(noise=1e-3)
+    everyone = memory.recall(values, TIMES, blocks=2, noise=1e-3, seed=5)
+    some = np.array([33, 2, 57])
+    part = memory.recall(values, TIMES, some, blocks=2, noise=1e-3, seed=5)
+    np.testing.assert_allclose(part, everyone[:, some], rtol=1e-3, atol=1e-4)
+    other = memory.recall(values, TIMES, some, noise=1e-3, seed=6)[-1]
+    assert not np.allclose(part[-1], other, atol=1e-4)
+
+
+def test_signs_and_results_are_reproducible():
+    for name, buffer in fitted(seed=3).state_dict().items():
+        assert torch.equal(buffer, fitted(seed=3).state_dict()[name])
+
+
+@pytest.mark.parametrize("case", ["constant", "zero", "gap", "few", "huge"])
+def test_odd_series(case):
+    values = waves(12)
+    values = {
+        "constant": np.full_like(values, 0.3),
+        "zero": np.zeros_like(values),
+        "gap": np.where(np.arange(T) % 97 == 5, np.nan, values),
+        "few": values[:2],
+        "huge": 1e6 * values,
+    }[case].astype(np.float32)
+    memory = NodeMemory(8, K, H)
+    memory.fit(values, np.arange(len(values)), TIMES)
+    coefficients = memory.recall(values, TIMES, blocks=2)
+    assert np.isfinite(coefficients).all()
+    assert all(buffer.isfinite().all() for buffer in memory.buffers())
+    window = torch.from_numpy(np.nan_to_num(values[:, 200 - K : 200], nan=0.5))
+    outlook = memory(window, torch.from_numpy(coefficients[-1]))
+    assert outlook.isfinite().all()
+    if case in ("constant", "zero"):
+        torch.testing.assert_close(outlook, torch.full_like(outlook, float(values[0, 0])))
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: NodeMemory(0, K, H), r"'size' to be at least 1 \(got 0\)"),
+        (lambda: NodeMemory(4, K, 0), r"'horizon' to be at least 1 \(got 0\)"),
+        (
+            lambda: NodeMemory(4, K, H).fit(waves(), np.arange(0), TIMES),
+            r"nodes and times to fit the memory on \(got 0 and 294\)",
+        ),
+    ],
+)
+def test_memory_errors(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+
+
+def test_outlook_ends_at_the_horizon():
+    for horizon in (1, 2, 5, 16, 63, 64, 100):
+        steps = outlook_steps(horizon)
+        assert steps[0] == 1
+        assert steps[-1] == horizon
+        assert (np.diff(steps) > 0).all()
+        assert len(steps) <= 17
+
+
+def test_features_read_the_block_of_a_time():
+    ring = np.arange(60)
+    graph = Graph.from_edges(ring, np.roll(ring, 1), 60)
+    series = GraphSeries(graph, waves(), 1.0, "waves")
+    position = np.random.default_rng(0).random((60, 3), dtype=np.float32)
+    memory = fitted()
+    features = NodeFeatures.remember(series, position, memory, TIMES, blocks=2)
+    assert features.shape == (60, 3 + memory.size)
+    nodes = np.array([7, 3])
+    rows = memory.recall(series.values, TIMES, blocks=2)
+    for time, row in ((K, 0), (TIMES[-1], 1), (350, 2), (None, 2)):
+        expected = np.concatenate([position[nodes], rows[row][nodes]], axis=1)
+        np.testing.assert_array_equal(features.read(nodes, time), expected)
+    plain = NodeFeatures.remember(series, position, None, TIMES)
+    assert plain.shape == (60, 3)
+    np.testing.assert_array_equal(plain.read(nodes, 20), position[nodes])
