@@ -34,6 +34,7 @@ from roma_pyg.config import (
     DataConfig,
     EffectiveConfig,
     EncoderConfig,
+    MemoryConfig,
     ModelConfig,
     OperatorConfig,
     PoolConfig,
@@ -320,6 +321,8 @@ def graph_config(folder: Path, nodes: int, inputs: list[str], seed: int, steps: 
             window=WINDOW,
             horizon=HORIZON,
             nodes_per_graph=nodes,
+            # All nodes follow one law.
+            memory=MemoryConfig(size=0),
             noise=0.0,
             seed=seed,
         ),
