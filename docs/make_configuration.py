@@ -10,7 +10,8 @@ import json
 import re
 from pathlib import Path
 
-from roma_pyg.options.keys import Key, catalogue, describe_type
+from roma_pyg.config import describe_type
+from roma_pyg.options.keys import Key, catalogue
 
 TARGET = Path(__file__).with_name("configuration.md")
 

@@ -8,7 +8,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from functools import cache
+from numbers import Integral, Real
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from roma_pyg.reading import WrongTypeError, shorten
+
+MOST_LAYERS = 1000
+"""Layers and levels are made one by one: more would look like a program that hangs."""
+
+LARGEST = 2**53
+"""Largest size of an integer: no option is that large, and numpy holds what is added to it."""
 
 
 def check(condition: bool, key: str, expected: str, got: object) -> None:
@@ -18,7 +29,92 @@ def check(condition: bool, key: str, expected: str, got: object) -> None:
         ValueError: If ``condition`` is false; the message names key, expectation and value.
     """
     if not condition:
-        raise ValueError(f"Expected '{key}' to be {expected} (got {got!r}).")
+        raise ValueError(f"Expected '{key}' to be {expected} (got {shorten(got)}).")
+
+
+def is_plain_name(name: str) -> bool:
+    """Whether a name can be that of a folder: printable, of one part, and no way out.
+
+    >>> [is_plain_name(name) for name in ("km 5k", "", "..", "a/b")]
+    [True, False, False, False]
+    """
+    return 0 < len(name) <= 200 and name.isprintable() and "/" not in name and name[0] != "."
+
+
+def check_fields(options: Any, section: str) -> None:  # noqa: ANN401 - any dataclass
+    """Check the types of all fields of a dataclass of options, and that numbers are usable.
+
+    Args:
+        options: The dataclass.
+        section: Name of its section, for the message.
+
+    Raises:
+        WrongTypeError: If a value is not of the type of its field.
+        ValueError: If a number is not finite, or an integer larger than any option can be.
+    """
+    for name, hint in _hints(options.__class__).items():
+        value = getattr(options, name)
+        key = f"{section}.{name}" if section else name
+        if not _matches(value, hint):
+            raise WrongTypeError(
+                f"Expected '{key}' to be {describe_type(hint)} (got {shorten(value)})."
+            )
+        for number in value if isinstance(value, list | tuple) else [value]:
+            if isinstance(number, Integral) and abs(int(number)) > LARGEST:
+                raise ValueError(f"Expected '{key}' to be at most 2^53 (got {shorten(number)}).")
+            if isinstance(number, float) and not math.isfinite(number):
+                raise ValueError(f"Expected '{key}' to be a finite number (got {number}).")
+
+
+@cache
+def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
+    return get_type_hints(kind)
+
+
+def _matches(value: object, hint: Any) -> bool:  # noqa: ANN401 - any annotation
+    """Whether a value has the type of an annotation, as far as options use them."""
+    origin, arguments = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(type(value) is type(choice) and value == choice for choice in arguments)
+    if origin in (Union, UnionType):
+        return any(_matches(value, argument) for argument in arguments)
+    if origin is list:
+        return isinstance(value, list | tuple) and all(_matches(v, arguments[0]) for v in value)
+    if hint in (int, float):
+        number = Integral if hint is int else Real
+        return isinstance(value, number) and not isinstance(value, bool)
+    return isinstance(value, hint)
+
+
+def describe_type(hint: object) -> str:
+    """Describe a type in words, as it stands after "Expected 'key' to be ...".
+
+    >>> describe_type(int | None)
+    'an integer or null'
+    >>> describe_type(Literal["cpu", "gpu"])
+    "one of 'cpu', 'gpu'"
+    >>> describe_type(bool | Literal["auto"])
+    "true or false or 'auto'"
+    """
+    words = {
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        str: "text",
+        type(None): "null",
+    }
+    if hint in words:
+        return words[hint]
+    origin, args = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        choices = ", ".join(repr(value) for value in args)
+        return f"one of {choices}" if len(args) > 1 else choices
+    if origin in (Union, UnionType):
+        return " or ".join(describe_type(arg) for arg in args)
+    if origin is list:
+        plural = {int: "integers", float: "numbers", str: "texts"}
+        return f"a list of {plural[args[0]]}, such as [64, 16]"
+    raise TypeError(f"Expected a type that can be described (got {hint!r}); add it here.")
 
 
 @dataclass
@@ -49,8 +145,7 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        choices = ("hyperbolic", "blocks")
-        check(self.kind in choices, "graph.kind", "'hyperbolic' or 'blocks'", self.kind)
+        check_fields(self, "graph")
         check(self.nodes >= 10, "graph.nodes", "at least 10", self.nodes)
         check(
             len(self.blocks) > 0
@@ -92,6 +187,7 @@ class KuramotoConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "kuramoto")
         check(self.coupling >= 0, "kuramoto.coupling", "non-negative", self.coupling)
         check(self.frequency_std >= 0, "kuramoto.frequency_std", "non-negative", self.frequency_std)
         check(self.frequency_clip > 0, "kuramoto.frequency_clip", "positive", self.frequency_clip)
@@ -103,7 +199,7 @@ class KuramotoConfig:
             self.modulation_period,
         )
         check(self.dt > 0, "kuramoto.dt", "positive", self.dt)
-        check(self.substeps >= 1, "kuramoto.substeps", "at least 1", self.substeps)
+        check(1 <= self.substeps <= 10**4, "kuramoto.substeps", "in [1, 10000]", self.substeps)
         check(self.burn_in >= 0, "kuramoto.burn_in", "non-negative", self.burn_in)
 
 
@@ -146,6 +242,7 @@ class BurgersConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "burgers")
         for key in ("sources", "rounds"):
             value = getattr(self, key)
             check(value >= 1, f"burgers.{key}", "at least 1", value)
@@ -183,6 +280,7 @@ class PositionalConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "positional")
         check(self.eigenmaps >= 0, "positional.eigenmaps", "non-negative", self.eigenmaps)
         check(
             self.walk_embedding >= 0,
@@ -250,6 +348,7 @@ class SplitConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "split")
         check(0 < self.train_time <= 1, "split.train_time", "in (0, 1]", self.train_time)
         for key in ("test_nodes", "val_nodes", "test_time", "val_time"):
             value = getattr(self, key)
@@ -317,10 +416,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check(
-            bool(self.name) and "/" not in self.name, "data.name", "a plain folder name", self.name
-        )
+        check_fields(self, "data")
+        check(is_plain_name(self.name), "data.name", "a plain folder name", self.name)
         check(self.dt > 0, "data.dt", "positive", self.dt)
+        check(self.seed >= 0, "data.seed", "at least 0", self.seed)
         check(self.steps >= 2, "data.steps", "at least 2", self.steps)
         check(self.window >= 2, "data.window", "at least 2", self.window)
         check(self.horizon >= 1, "data.horizon", "at least 1", self.horizon)
@@ -367,8 +466,9 @@ class EncoderConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "encoder")
         check(self.width >= 1, "encoder.width", "at least 1", self.width)
-        check(self.layers >= 1, "encoder.layers", "at least 1", self.layers)
+        check(1 <= self.layers <= MOST_LAYERS, "encoder.layers", "in [1, 1000]", self.layers)
         check(self.curvature > 0, "encoder.curvature", "positive", self.curvature)
 
 
@@ -403,6 +503,8 @@ class PoolConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "pool")
+        check(len(self.sizes) <= MOST_LAYERS, "pool.sizes", "at most 1000 levels", self.sizes)
         check(all(m >= 1 for m in self.sizes), "pool.sizes", "positive", self.sizes)
         check(
             all(a > b for a, b in zip(self.sizes, self.sizes[1:], strict=False)),
@@ -448,8 +550,9 @@ class OperatorConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "operator")
         check(self.width >= 1, "operator.width", "at least 1", self.width)
-        check(self.layers >= 1, "operator.layers", "at least 1", self.layers)
+        check(1 <= self.layers <= MOST_LAYERS, "operator.layers", "in [1, 1000]", self.layers)
         check(
             self.heads >= 1 and self.width % self.heads == 0,
             "operator.heads",
@@ -482,9 +585,11 @@ class TrunkConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "trunk")
         for key in ("basis", "width", "layers", "fourier_features"):
             value = getattr(self, key)
             check(value >= 1, f"trunk.{key}", "at least 1", value)
+        check(self.layers <= MOST_LAYERS, "trunk.layers", "at most 1000", self.layers)
         check(self.fourier_std > 0, "trunk.fourier_std", "positive", self.fourier_std)
 
 
@@ -532,6 +637,7 @@ class EffectiveConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "effective")
         unknown = [name for name in self.inputs if name not in LAW_INPUTS]
         known = ", ".join(LAW_INPUTS)
         check(not unknown, "effective.inputs", f"some of {known}", self.inputs)
@@ -579,6 +685,7 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "model")
         check(self.features >= 1, "model.features", "at least 1", self.features)
 
 
@@ -655,6 +762,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
+        check_fields(self, "training")
         for key in (
             "max_steps",
             "steps_ahead",
@@ -673,7 +781,9 @@ class TrainingConfig:
         )
         check(self.coarse_weight >= 0, "training.coarse_weight", "non-negative", self.coarse_weight)
         check(0 <= self.average < 1, "training.average", "in [0, 1)", self.average)
-        check(self.workers >= 0, "training.workers", "non-negative", self.workers)
+        check(is_plain_name(self.name), "training.name", "a plain folder name", self.name)
+        check(0 <= self.seed < 2**32, "training.seed", "in [0, 2^32)", self.seed)
+        check(0 <= self.workers <= 1000, "training.workers", "in [0, 1000]", self.workers)
         check(
             self.checkpoint_interval >= 0,
             "training.checkpoint_interval",
@@ -702,6 +812,10 @@ class RunConfig:
     data: DataConfig = field(default_factory=DataConfig)
     model: ModelConfig = field(default_factory=ModelConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self, "")
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested dictionaries, as stored in checkpoints and YAML files."""

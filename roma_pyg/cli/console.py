@@ -49,6 +49,12 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
         # end, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except MemoryError as error:
+        sys.stderr.write(
+            f"{program}: error: Expected enough memory (got: {error or 'an allocation failed'}): "
+            "close other programs, or choose smaller data, batches or models.\n"
+        )
+        return 2
     except Exception as error:
         if not _is_expected(error):
             raise

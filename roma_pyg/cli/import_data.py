@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from roma_pyg.cli.console import write
+from roma_pyg.config import is_plain_name
 
 
 def _make_parser() -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def run_import(argv: list[str]) -> int:
         files = Layout(arguments.series, arguments.edges, None)
     else:
         raise ValueError("Expected FOLDER, or both --edges and --series (got neither).")
-    if not arguments.name.isprintable() or "/" in arguments.name or arguments.name.startswith("."):
+    if not is_plain_name(arguments.name):
         raise ValueError(f"Expected '--name' to be a plain folder name (got '{arguments.name}').")
     try:
         nodes, samples = open_rows(files.series).shape

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 
@@ -11,6 +10,7 @@ from jsonargparse import ArgumentParser
 from roma_pyg.cli.console import guarded, write
 from roma_pyg.config import RunConfig
 from roma_pyg.options.parser import parse_arguments
+from roma_pyg.reading import read_json
 
 DESCRIPTION = """Train ROMA and compare it with simple forecasts. Without options this is the
 quickstart: a small Kuramoto system is generated. Own data: --edges FILE --series FILE."""
@@ -54,7 +54,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except Stopped as stop:
         sys.stderr.write(f"roma-train: {stop} The same command with --resume auto goes on.\n")
         return int(stop.code or 0)
-    summary = json.loads((run / "summary.json").read_text(encoding="utf-8"))
+    summary = read_json(run / "summary.json")
     write(
         f"{summary['parameters']:,} parameters, {summary['steps']:,} steps at "
         f"{summary['steps_per_second']:.2f} steps/s, peak memory "

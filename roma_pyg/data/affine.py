@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from roma_pyg.reading import shorten
+
 LOW, HIGH = 0.02, 1.0
 
 
@@ -45,6 +47,9 @@ class AffineScaling:
         Raises:
             ValueError: If the range is not finite, empty, or too wide for float64.
         """
+        numbers = (self.minimum, self.maximum, self.low, self.high)
+        if not all(isinstance(number, int | float) for number in numbers) or self.low >= self.high:
+            raise ValueError(f"Expected minimum, maximum and low < high (got {numbers}).")
         if not np.isfinite(self.maximum - self.minimum) or self.maximum < self.minimum:
             raise ValueError(
                 "Expected a finite range minimum <= maximum that float64 can hold "
@@ -74,4 +79,15 @@ class AffineScaling:
     def from_metadata(cls, metadata: Mapping[str, Any]) -> AffineScaling | None:
         """Read the scaling of ``series.metadata``; None if the values were not scaled."""
         stored = metadata.get("scaling")
-        return None if stored is None else cls(**stored)
+        if stored is None:
+            return None
+        if (
+            not isinstance(stored, Mapping)
+            or not {"minimum", "maximum"} <= set(stored)
+            or (set(stored) - {"minimum", "maximum", "low", "high"})
+        ):
+            raise ValueError(
+                "Expected a 'scaling' of minimum, maximum, low and high in the metadata (got "
+                f"{shorten(stored)})."
+            )
+        return cls(**stored)

@@ -15,6 +15,7 @@ import scipy.sparse as sp
 import torch
 from numpy.typing import ArrayLike, NDArray
 
+from roma_pyg.data.graph import check_compressed
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.validate import Assembly, Edges, Series, assemble
 
@@ -218,6 +219,7 @@ def matrix_edges(
             f"{source}: Expected shape ({num_nodes}, {num_nodes}), as the series has {num_nodes} "
             f"nodes (got {matrix.shape})."
         )
+    check_compressed(matrix, source)
     coo = sp.coo_array(matrix)
     coo.sum_duplicates()
     keep = coo.data != 0

@@ -15,6 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from roma_pyg.reading import LABEL_LENGTH, shorten
+
 Kind = Literal["float", "int", "text"]
 
 _ENCODING = "utf-8-sig"  # Spreadsheets put a byte order mark in front.
@@ -73,7 +75,10 @@ def open_table(path: Path, is_header: Callable[[list[str]], bool]) -> CsvTable:
     if not first:
         raise ValueError(f"{path}: Expected rows of data (the file is empty).")
     delimiter = max(",;\t", key=first.count)
-    cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    try:
+        cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
+    except csv.Error as error:
+        raise ValueError(f"{path}: Expected cells of numbers or names (got {error}).") from None
     if not is_header(cells):
         return CsvTable(path, delimiter, None, len(cells), number)
     if not more:
@@ -135,6 +140,8 @@ def read_cells(table: CsvTable, columns: Sequence[int], kind: Kind) -> NDArray[A
             row += len(cells)
     except pd.errors.ParserError as error:
         raise _ragged(table, error) from None
+    except (UnicodeDecodeError, pd.errors.EmptyDataError) as error:
+        raise ValueError(f"{table.path}: Expected rows of UTF-8 text (got: {error}).") from None
     return np.concatenate(parts)
 
 
@@ -188,6 +195,10 @@ def _parse(
 def _text(cell: str) -> str:
     if not cell:
         raise ValueError("Expected a node label (got nothing: the cell is missing).")
+    if len(cell) > LABEL_LENGTH:
+        raise ValueError(
+            f"Expected a node label of at most {LABEL_LENGTH} characters (got {len(cell)})."
+        )
     return cell
 
 
@@ -197,7 +208,8 @@ def _number(cell: str) -> float:
     try:
         value = float(cell)
     except ValueError:
-        raise ValueError(f"Expected a number (got {cell!r}: it is not numeric).") from None
+        problem = f"got {shorten(cell)}: it is not numeric"
+        raise ValueError(f"Expected a number ({problem}).") from None
     if not math.isfinite(value):
         raise ValueError(f"Expected a finite number (got {cell}).")
     return value
@@ -209,9 +221,9 @@ def _integer(cell: str) -> int:
     try:
         value = int(cell) if cell.lstrip("+-").isdigit() else int(_exact(float(cell)))
     except ValueError:
-        raise ValueError(f"Expected an integer node id (got {cell!r}).") from None
+        raise ValueError(f"Expected an integer node id (got {shorten(cell)}).") from None
     if abs(value) >= 2**63:
-        raise ValueError(f"Expected a node id below 2^63 (got {cell}).")
+        raise ValueError(f"Expected a node id below 2^63 (got {shorten(cell)}).")
     return value
 
 

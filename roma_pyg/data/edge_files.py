@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from roma_pyg.data.array_files import npz_keys, read_npz
 from roma_pyg.data.convert import matrix_edges
 from roma_pyg.data.csv_table import check_unique, open_table, read_cells
+from roma_pyg.data.parquet_files import check_labels, check_room, open_parquet
 from roma_pyg.data.validate import Edges
+from roma_pyg.reading import WrongTypeError
 
 SENDER = ("source", "src", "from", "sender")
 RECEIVER = ("target", "dst", "to", "receiver", "destination")
@@ -104,15 +106,12 @@ def _choose(names: Sequence[str], path: Path) -> tuple[int, ...]:
 
 
 def _read_parquet(path: Path, num_nodes: int, labels: NDArray[Any] | None) -> Edges:
-    try:
-        file = pq.ParquetFile(path)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: Expected a parquet file ({error}).") from None
-    with file:
+    with open_parquet(path) as file:
         names = [n for n in file.schema_arrow.names if not n.startswith("__index_level_")]
         check_unique(names, path)
         columns = _choose(names, path)
         chosen = [names[i] for i in columns]
+        check_room(file, len(chosen), path)
         table = file.read(columns=chosen)
 
     def place(edge: int, end: int) -> str:
@@ -127,9 +126,10 @@ def _read_parquet(path: Path, num_nodes: int, labels: NDArray[Any] | None) -> Ed
                 f"{path}: {place(row, end)}: Expected a value (got nothing: it is missing). "
                 "Rows and columns count from 0."
             )
-        arrays.append(_column(column, f"{path}: column {name!r}"))
+        arrays.append(_column(column, name, path))
     if arrays[0].dtype.kind != arrays[1].dtype.kind and "U" in {a.dtype.kind for a in arrays[:2]}:
-        raise TypeError(f"{path}: Expected both ids to be numbers or both text.")
+        kinds = " and ".join(str(table.column(name).type) for name in chosen[:2])
+        raise WrongTypeError(f"{path}: Expected both ids to be numbers or both text (got {kinds}).")
     return _typed(Edges(np.stack(arrays[:2]), _third(arrays), str(path), place), labels)
 
 
@@ -137,44 +137,73 @@ def _third(arrays: list[NDArray[Any]]) -> NDArray[Any] | None:
     return arrays[2] if len(arrays) == 3 else None
 
 
-def _column(column: Any, source: str) -> NDArray[Any]:  # noqa: ANN401 - pyarrow has no types
+def _column(column: Any, name: str, path: Path) -> NDArray[Any]:  # noqa: ANN401 - no types there
     kind = column.type
     if pa.types.is_dictionary(kind):
         kind = kind.value_type
+        column = column.cast(kind)
     if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        check_labels(pc.max(pc.utf8_length(column)).as_py() or 0, path)
         return np.array(column.to_pylist(), dtype=np.str_)
     if pa.types.is_integer(kind) or pa.types.is_floating(kind):
         return np.asarray(column.to_numpy())
-    raise TypeError(f"{source}: Expected numbers or text (got {column.type}).")
+    raise WrongTypeError(f"{path}: column {name!r}: Expected numbers or text (got {column.type}).")
 
 
 def _read_npz(path: Path, num_nodes: int, labels: NDArray[Any] | None) -> Edges:
-    try:
-        # A stream of our own, as numpy leaves the file open where the archive is damaged.
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-            keys = set(archive.files)
-            if "edge_index" in keys:
-                index = archive["edge_index"]
-                weight = archive["edge_weight"] if "edge_weight" in keys else None
-                return _typed(Edges(index, weight, str(path)), labels)
-    except (ValueError, EOFError, zipfile.BadZipFile, OSError, AttributeError) as error:
-        raise ValueError(
-            f"{path}: Expected a .npz archive of plain numeric arrays ({error}). Object arrays "
-            "are refused, as reading them can run code."
-        ) from None
+    keys = npz_keys(path)
+    if "edge_index" in keys:
+        arrays = read_npz(path, {"edge_index", "edge_weight"})
+        return _typed(Edges(arrays["edge_index"], arrays.get("edge_weight"), str(path)), labels)
     if not {"format", "shape"} <= keys:
         raise ValueError(
             f"{path}: Expected the key 'edge_index' (2, E), or a matrix saved by "
             f"scipy.sparse.save_npz (got keys {', '.join(sorted(keys)) or 'none'})."
         )
-    try:
-        matrix: Any = sp.load_npz(path)
-    except (ValueError, KeyError, NotImplementedError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path}: Expected a scipy.sparse matrix ({error}).") from None
-    edges = matrix_edges(matrix, num_nodes, str(path))
+    edges = matrix_edges(_matrix(path), num_nodes, str(path))
     # The rows of a matrix are rows of the series, whatever the labels.
     index = edges.index if labels is None else labels[edges.index]
     return Edges(index, edges.weight, edges.source, edges.place)
+
+
+# Formats of scipy.sparse.save_npz, and the arrays that make a matrix of them. Others are not read:
+# their constructors trust what they are given.
+_FORMATS: dict[str, tuple[str, ...]] = {
+    "csr": ("data", "indices", "indptr"),
+    "csc": ("data", "indices", "indptr"),
+    "coo": ("data", "row", "col"),
+}
+
+
+def _matrix(path: Path) -> Any:  # noqa: ANN401 - scipy has a class per format
+    """A matrix that was saved by scipy.sparse.save_npz; `matrix_edges` checks its indices."""
+    arrays = read_npz(path, {"format", "shape", "row", "col", "data", "indices", "indptr"})
+    label = next(iter(arrays["format"].reshape(-1)[:1].tolist()), "")
+    name = label.decode(errors="replace") if isinstance(label, bytes) else str(label)
+    missing = [key for key in _FORMATS.get(name, ()) if key not in arrays]
+    if name not in _FORMATS or missing or arrays["shape"].shape != (2,):
+        problem = f"no {', '.join(missing)}" if missing else f"format {name[:20]!r}"
+        raise ValueError(
+            f"{path}: Expected a scipy.sparse matrix of format {', '.join(_FORMATS)} with a shape "
+            f"(got {problem}). Convert it, for example by .tocsr()."
+        )
+    parts = [arrays[key] for key in _FORMATS[name]]
+    if any(
+        part.ndim != 1 or part.dtype.kind not in ("iu" if i else "biuf")
+        for i, part in enumerate(parts)
+    ):
+        kinds = ", ".join(f"{part.dtype} {part.shape}" for part in parts)
+        raise WrongTypeError(
+            f"{path}: Expected numbers and integer indices, in one dimension (got {kinds})."
+        )
+    try:
+        rows, columns = (int(size) for size in arrays["shape"])
+        if name == "coo":
+            return sp.coo_array((parts[0], (parts[1], parts[2])), shape=(rows, columns))
+        kind: Any = sp.csr_array if name == "csr" else sp.csc_array
+        return kind(tuple(parts), shape=(rows, columns))
+    except (ValueError, TypeError, OverflowError) as error:
+        raise ValueError(f"{path}: Expected a scipy.sparse matrix (got: {error}).") from None
 
 
 def _typed(edges: Edges, labels: NDArray[Any] | None) -> Edges:
@@ -182,12 +211,12 @@ def _typed(edges: Edges, labels: NDArray[Any] | None) -> Edges:
     text = edges.index.dtype.kind == "U"
     named = labels is not None and labels.dtype.kind == "U"
     if text and not named:
-        raise TypeError(
+        raise WrongTypeError(
             f"{edges.source}: Expected integer node ids (got text). To name nodes by text, give "
             "the series a column 'node' with the same names."
         )
     if named and not text:
-        raise TypeError(
+        raise WrongTypeError(
             f"{edges.source}: Expected node labels as text, as in the series (got "
             f"{edges.index.dtype})."
         )

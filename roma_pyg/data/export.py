@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.data.graph import IntArray
+from roma_pyg.reading import MissingLibraryError
 
 BLOCK = 4_000_000
 """Values encoded at a time: 16 MB."""
@@ -261,7 +262,7 @@ def check_zarr() -> None:
         ModuleNotFoundError: If it is not installed.
     """
     if importlib.util.find_spec("zarr") is None:
-        raise ModuleNotFoundError(
+        raise MissingLibraryError(
             "Expected the library zarr for .zarr arrays (got none): pip install 'roma-pyg[zarr]', "
             "or choose .npy or .parquet."
         )

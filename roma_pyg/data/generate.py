@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import sys
@@ -15,10 +14,11 @@ from tqdm import tqdm
 from roma_pyg.config import DataConfig
 from roma_pyg.data.estimate import estimate
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.journal import PLAN, Journal
+from roma_pyg.data.journal import PLAN, Journal, JournalError
 from roma_pyg.data.store import StoreWriter, only_writer, read_metadata
 from roma_pyg.data.systems import build, parameters
 from roma_pyg.dynamics.simulation import Simulation, State
+from roma_pyg.reading import read_json, shorten
 
 CHECKPOINT_INTERVAL = 50
 """Samples between two stored states; also those of a chunk."""
@@ -60,9 +60,15 @@ def generate(config: DataConfig, progress: bool = True) -> Path:
         if path.exists():
             _check_same(path, read_metadata(path).get("parameters", {}), wanted)
         else:
-            if (journal / PLAN).exists():
-                plan = json.loads((journal / PLAN).read_text(encoding="utf-8"))
-                _check_same(journal, plan["parameters"], wanted)
+            if (journal / PLAN).is_file():
+                plan = read_json(journal / PLAN)
+                stored = plan.get("parameters") if isinstance(plan, dict) else None
+                if not isinstance(stored, dict):
+                    raise JournalError(
+                        f"Expected the parameters of a data set in '{journal / PLAN}' (got "
+                        f"{shorten(plan)}): remove the folder to begin anew."
+                    )
+                _check_same(journal, stored, wanted)
             else:
                 need = estimate(config)
                 if progress:

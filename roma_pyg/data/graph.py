@@ -11,6 +11,8 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 
+from roma_pyg.reading import WrongTypeError
+
 IntArray = NDArray[np.int64]
 FloatArray = NDArray[np.float32]
 
@@ -208,6 +210,7 @@ class Graph:
             ValueError: If the matrix is not square, or an entry is negative or not finite.
         """
         source: Any = matrix  # the stubs know conversions of concrete formats only
+        check_compressed(source, "matrix")
         coo = source.tocoo()
         if coo.ndim != 2 or coo.shape[0] != coo.shape[1]:
             raise ValueError(f"Expected a square matrix (got shape {coo.shape}).")
@@ -291,6 +294,43 @@ def normalize_rows(rowptr: IntArray, weight: NDArray[np.floating]) -> FloatArray
     return (np.where(uniform, 1.0, weight) / scale).astype(np.float32)
 
 
+def check_compressed(matrix: Any, source: str) -> None:  # noqa: ANN401 - a class per format
+    """Check offsets and indices of a CSR, CSC or BSR matrix: conversions of scipy trust them.
+
+    Args:
+        matrix: Any sparse matrix; those without row offsets pass.
+        source: Its name, for the message.
+
+    Raises:
+        ValueError: If an offset or an index leads outside the arrays.
+    """
+    if not hasattr(matrix, "indptr"):
+        return
+    offsets, indices = np.asarray(matrix.indptr), np.asarray(matrix.indices)
+    rows, columns = (
+        size // block
+        for size, block in zip(matrix.shape, getattr(matrix, "blocksize", (1, 1)), strict=True)
+    )
+    if matrix.format == "csc":
+        rows, columns = columns, rows
+    if (
+        offsets.shape != (rows + 1,)
+        or offsets[0] != 0
+        or offsets[-1] > len(indices)
+        or len(indices) > len(matrix.data)
+        or (offsets[1:] < offsets[:-1]).any()
+    ):
+        raise ValueError(
+            f"{source}: Expected {rows + 1} rising offsets 'indptr' from 0 to at most "
+            f"{len(indices)}, the number of indices (got {offsets[:4].tolist()} ...)."
+        )
+    if len(indices) and (indices.min() < 0 or indices.max() >= columns):
+        raise ValueError(
+            f"{source}: Expected 'indices' in [0, {columns}) (got {indices.min()} to "
+            f"{indices.max()})."
+        )
+
+
 def as_indices(name: str, array: ArrayLike) -> IntArray:
     """Return integers of any width as int64, without a copy where they are.
 
@@ -299,7 +339,7 @@ def as_indices(name: str, array: ArrayLike) -> IntArray:
     """
     indices = np.asarray(array)
     if not np.issubdtype(indices.dtype, np.integer) and indices.size:
-        raise TypeError(f"Expected '{name}' of an integer type (got {indices.dtype}).")
+        raise WrongTypeError(f"Expected '{name}' of an integer type (got {indices.dtype}).")
     return indices.astype(np.int64, copy=False)
 
 

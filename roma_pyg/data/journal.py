@@ -14,6 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from roma_pyg.reading import read_json
+
 _LOGGER = logging.getLogger(__name__)
 PLAN = "plan.json"
 LOG = "journal.jsonl"
@@ -173,12 +175,12 @@ class Journal:
         """Write the plan, or compare it with the one that is there."""
         file = self.folder / PLAN
         self.folder.mkdir(parents=True, exist_ok=True)
-        if not file.exists():
+        if not file.is_file():
             partial = file.with_suffix(".tmp")
             partial.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
             partial.replace(file)
             return
-        if json.loads(file.read_text(encoding="utf-8")) != json.loads(json.dumps(plan)):
+        if read_json(file) != json.loads(json.dumps(plan)):
             raise JournalError(
                 f"Expected '{file}' to be of this data set (got another graph or other options, "
                 "perhaps of another version): remove the folder to begin anew."
@@ -214,6 +216,8 @@ class Journal:
             SAMPLES: entry["samples"] - self.samples,
             STATES: entry["states"] - self.states,
         }
+        if min(counts.values()) < 0:
+            return False
         for name, stream in streams.items():
             digest = hashlib.blake2b(digest_size=16)
             left = counts[name] * self._bytes[name]
@@ -261,4 +265,13 @@ def _parse(line: bytes) -> dict[str, Any] | None:
         hashlib.blake2b(text, digest_size=8).hexdigest()
     ):
         return None
-    return dict(json.loads(text))
+    try:
+        entry = json.loads(text)
+        numbers = [entry[key] for key in ("samples", "states")]
+        numbers += [value for values in entry["scalars"].values() for value in values]
+        digests = [entry["blake2b"][name] for name in (SAMPLES, STATES)]
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        return None
+    whole = all(isinstance(number, int | float) for number in numbers)
+    whole &= all(isinstance(digest, str) for digest in digests)
+    return entry if whole and all(isinstance(number, int) for number in numbers[:2]) else None

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
+
+from roma_pyg.data.array_files import map_npy
+from roma_pyg.data.parquet_files import check_room, open_parquet
+from roma_pyg.data.validate import check_dtype
 
 
 @dataclass(frozen=True)
@@ -87,26 +90,33 @@ def read_positional(path: Path, num_nodes: int) -> NDArray[np.float32]:
         raise FileNotFoundError(
             f"{path}: Expected a file with positional features (there is none)."
         )
-    try:
-        if path.suffix == ".npy":
-            values = np.load(path, mmap_mode="r", allow_pickle=False)
-        elif path.suffix == ".parquet":
-            table = pq.read_table(path)
-            values = np.stack([column.to_numpy() for column in table.columns], axis=1)
-        else:
-            raise ValueError("other formats are not read")
-        features: NDArray[np.float32] = np.asanyarray(values, dtype=np.float32)
-    except (pa.ArrowInvalid, ValueError, TypeError) as error:
+    if path.suffix == ".npy":
+        values = map_npy(path)
+    elif path.suffix == ".parquet":
+        values = _read_parquet(path)
+    else:
         raise ValueError(
-            f"{path}: Expected numbers in a .npy or .parquet file ({error})."
-        ) from None
-    if features.ndim != 2 or len(features) != num_nodes:
-        raise ValueError(
-            f"{path}: Expected shape ({num_nodes}, P), a row per node (got {features.shape})."
+            f"{path}: Expected numbers in a .npy or .parquet file (got {path.suffix!r})."
         )
+    check_dtype(values, str(path))
+    if values.ndim != 2 or len(values) != num_nodes or not values.size:
+        raise ValueError(
+            f"{path}: Expected shape ({num_nodes}, P), a row per node (got {values.shape})."
+        )
+    with np.errstate(over="ignore"):
+        features: NDArray[np.float32] = np.asanyarray(values, dtype=np.float32)
     finite = np.isfinite(features).all(axis=1)
     if not finite.all():
         raise ValueError(
             f"{path}: row {int(np.argmin(finite))}: Expected finite numbers (got another)."
         )
     return features
+
+
+def _read_parquet(path: Path) -> NDArray[np.floating[Any]]:
+    with open_parquet(path) as file:
+        check_room(file, len(file.schema_arrow), path)
+        columns = [column.to_numpy() for column in file.read().columns]
+    for column in columns:
+        check_dtype(column, str(path))
+    return np.stack(columns, axis=1) if columns else np.empty((0, 0))

@@ -7,7 +7,6 @@ import json
 import os
 import tempfile
 import warnings
-import zipfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.config import PositionalConfig
+from roma_pyg.data.array_files import read_npz
 from roma_pyg.data.eigenmaps import laplacian_eigenmaps
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.node2vec import node2vec
@@ -118,10 +118,10 @@ def compute_positional(
     text = json.dumps(identity, sort_keys=True)
     name = hashlib.blake2b(text.encode(), digest_size=8).hexdigest()
     path = Path(cache) / f"positional-{name}.npz"
-    if path.exists():
+    if path.is_file():
         try:
             return _load(path, text, graph, config)
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        except (OSError, ValueError, KeyError, TypeError) as error:
             warnings.warn(
                 f"{path}: Expected cached positional features (damaged: {error}). They are "
                 "computed again.",
@@ -162,12 +162,11 @@ def _compute(graph: Graph, config: PositionalConfig) -> PositionalFeatures:
 
 
 def _load(path: Path, identity: str, graph: Graph, config: PositionalConfig) -> PositionalFeatures:
-    # A stream of our own, as numpy leaves the file open where the archive is damaged.
-    with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
-        if str(archive["identity"]) != identity:
-            raise ValueError("it belongs to another graph or configuration")
-        values, eigenvalues = archive["values"], archive["eigenvalues"]
-        residual = float(archive["residual"])
+    archive = read_npz(path, {"identity", "values", "eigenvalues", "residual"})
+    if str(archive["identity"]) != identity:
+        raise ValueError("it belongs to another graph or configuration")
+    values, eigenvalues = archive["values"], archive["eigenvalues"]
+    residual = float(archive["residual"])
     if values.shape != (graph.num_nodes, config.num_computed) or values.dtype != np.float32:
         raise ValueError(f"shape {values.shape} and type {values.dtype} are wrong")
     return PositionalFeatures(values, eigenvalues, residual)

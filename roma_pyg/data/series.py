@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.data.graph import Graph
+from roma_pyg.reading import WrongTypeError
 
 POSITION = "position"
 """Name, among the extras, of positional features (N, P) that come with the data."""
@@ -51,7 +52,9 @@ class GraphSeries:
         """
         if self.values.dtype != np.float32:
             if self.values.dtype.kind not in "fiu":
-                raise TypeError(f"Expected 'values' of real numbers (got {self.values.dtype}).")
+                raise WrongTypeError(
+                    f"Expected 'values' of real numbers (got {self.values.dtype})."
+                )
             # Frozen: nobody else assigns to it.
             object.__setattr__(self, "values", self.values.astype(np.float32))
         if self.values.ndim != 2 or self.values.shape[0] != self.graph.num_nodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +11,15 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from roma_pyg.data.array_files import map_npy
 from roma_pyg.data.csv_table import CsvTable, check_unique, open_table, read_cells
-from roma_pyg.data.export import check_zarr
+from roma_pyg.data.parquet_files import check_labels, check_room, open_parquet
 from roma_pyg.data.validate import BLOCK, Series, blocks
+from roma_pyg.data.zarr_files import open_zarr, reading_zarr
+from roma_pyg.reading import WrongTypeError, check_size
 
 LABEL = ("node", "id", "node_id")
 # Bytes that a pass over a parquet file reads ahead, over all columns.
@@ -113,24 +117,20 @@ def _gather(source: RowSource) -> Series:
     start = 0
     for block in source.blocks():
         if values is None:
+            needed = source.shape[0] * source.shape[1] * block.dtype.itemsize
+            check_size(needed, Path(source.source), "the series")
             values = np.empty(source.shape, dtype=block.dtype)
         values[start : start + len(block)] = block
         start += len(block)
-    assert values is not None
+    if values is None or start != len(values):
+        raise ValueError(
+            f"{source.source}: Expected {source.shape[0]} rows, as its footer says (got {start})."
+        )
     return Series(values, source.source, source.place, source.labels)
 
 
 def _read_npy(path: Path) -> Series:
-    try:
-        values = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise ValueError(
-            f"{path}: Expected a .npy file with a non-empty array of numbers ({error}). Object "
-            "arrays are refused, as reading them can run code."
-        ) from None
-    if not isinstance(values, np.ndarray):
-        raise ValueError(f"{path}: Expected a single array (got an archive; save it as .npy).")
-    return Series(values, str(path), _cell)
+    return Series(map_npy(path), str(path), _cell)
 
 
 def _cell(row: int, column: int) -> str:
@@ -138,23 +138,22 @@ def _cell(row: int, column: int) -> str:
 
 
 def _open_zarr(path: Path) -> RowSource:
-    check_zarr()
-    import zarr
-
-    try:
-        array = zarr.open_array(str(path), mode="r")
-    except (ValueError, KeyError, FileNotFoundError, TypeError) as error:
-        raise ValueError(f"{path}: Expected a single zarr array ({error}).") from None
+    array = open_zarr(path)
     if array.ndim != 2 or 0 in array.shape:
         raise ValueError(
             f"{path}: Expected shape (N, T), nodes x samples, not empty (got {array.shape})."
         )
     # Whole chunks of rows are read, as each is decompressed at once.
     step = array.chunks[0] * max(1, BLOCK // (array.chunks[0] * array.shape[1]))
+    chunk = math.prod(array.chunks) * array.dtype.itemsize
+    block = min(step, array.shape[0]) * array.shape[1] * array.dtype.itemsize
+    check_size(max(chunk, block), path, "a chunk of the array")
 
     def read() -> Iterator[NDArray[Any]]:
         for start in range(0, array.shape[0], step):
-            yield np.asarray(array[start : start + step])
+            with reading_zarr(path):
+                block = np.asarray(array[start : start + step])
+            yield block
 
     return RowSource((array.shape[0], array.shape[1]), str(path), read, _cell)
 
@@ -253,7 +252,7 @@ def _as_integers(cells: NDArray[Any]) -> NDArray[Any]:
 
 
 def _open_parquet(path: Path) -> RowSource:
-    with _parquet(path) as file:
+    with open_parquet(path) as file:
         names = list(file.schema_arrow.names)
         check_unique(names, path)
         label = _label_column(names) if names else None
@@ -266,6 +265,7 @@ def _open_parquet(path: Path) -> RowSource:
             )
         chosen = [names[i] for i in columns]
         kinds = [file.schema_arrow.field(i).type for i in columns]
+        check_room(file, 1, path)
         _check_types(kinds, chosen, path)
         if label is None:
             labels = _range_index(file.schema_arrow.metadata, rows)
@@ -276,7 +276,7 @@ def _open_parquet(path: Path) -> RowSource:
     dtype = np.float32 if single else np.float64
 
     def read() -> Iterator[NDArray[Any]]:
-        with _parquet(path, buffer=max(1 << 12, BUFFER // len(names))) as file:
+        with open_parquet(path, buffer=max(1 << 12, BUFFER // len(names))) as file:
             for batch in file.iter_batches(max(1, BLOCK // len(names)), columns=chosen):
                 block = np.empty((batch.num_rows, len(chosen)), dtype=dtype)
                 for j, column in enumerate(batch.columns):
@@ -290,30 +290,23 @@ def _open_parquet(path: Path) -> RowSource:
     return RowSource((rows, len(columns)), str(path), read, place, joined)
 
 
-def _parquet(path: Path, buffer: int = 0) -> pq.ParquetFile:
-    """Open a parquet file; ``buffer`` bytes per column are read ahead, not whole row groups."""
-    try:
-        return pq.ParquetFile(path, buffer_size=buffer, pre_buffer=False)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise ValueError(f"{path}: Expected a parquet file ({error}).") from None
-
-
 def _range_index(metadata: Any, rows: int) -> NDArray[np.int64] | None:  # noqa: ANN401
     """Index that pandas stored as a range, in the file's metadata; None if it is 0 ... N - 1."""
     try:
         (index,) = json.loads(metadata[b"pandas"])["index_columns"]
-        labels = np.arange(index["start"], index["stop"], index["step"], dtype=np.int64)
-    except (TypeError, KeyError, ValueError):
+        steps = range(index["start"], index["stop"], index["step"])
+        if len(steps) != rows or steps == range(rows):
+            return None
+        return np.arange(steps.start, steps.stop, steps.step, dtype=np.int64)
+    except (TypeError, KeyError, ValueError, OverflowError, RecursionError):
         # Not written by pandas, or the index is a column.
         return None
-    plain = len(labels) != rows or np.array_equal(labels, np.arange(rows))
-    return None if plain else labels
 
 
 def _check_types(kinds: Sequence[Any], names: Sequence[str], path: Path) -> None:
     for kind, name in zip(kinds, names, strict=True):
         if not (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
-            raise TypeError(
+            raise WrongTypeError(
                 f"{path}: column {name!r}: Expected numbers (got type {kind}: not numeric)."
             )
 
@@ -322,7 +315,21 @@ def _label_cells(column: Any, name: str, path: Path) -> NDArray[Any]:  # noqa: A
     if column.null_count:
         row = int(np.flatnonzero(column.is_null().to_numpy())[0])
         raise ValueError(f"{path}: row {row}, column {name!r}: Expected a node label (got none).")
-    if pa.types.is_integer(column.type):
-        return np.asarray(column.to_numpy(), dtype=np.int64)
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    kind = column.type
+    if pa.types.is_integer(kind):
+        labels = np.asarray(column.to_numpy())
+        if labels.size and labels.max() > np.iinfo(np.int64).max:
+            raise ValueError(
+                f"{path}: column {name!r}: Expected node labels below 2^63 (got {labels.max()})."
+            )
+        return labels.astype(np.int64)
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+        check_labels(pc.max(pc.utf8_length(column)).as_py() or 0, path)
+    elif not pa.types.is_floating(kind):
+        raise WrongTypeError(
+            f"{path}: column {name!r}: Expected node labels, integers or text (got type {kind})."
+        )
     cells = [str(cell).strip() for cell in column.to_pylist()]
     return np.array(cells, dtype=np.str_)

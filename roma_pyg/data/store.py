@@ -22,8 +22,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.__about__ import __version__
+from roma_pyg.data.affine import AffineScaling
+from roma_pyg.data.array_files import map_npy
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.series import POSITION, GraphSeries
+from roma_pyg.reading import read_json
 
 METADATA = "metadata.json"
 FORMAT = 1
@@ -246,9 +249,9 @@ def read_metadata(path: Path) -> dict[str, Any]:
             "`roma-data generate`, or remove the folder if a run left it half-written."
         )
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file)
         problem = _problem_of(content)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         problem = str(error)
     if problem:
         raise StoreError(f"Expected '{file}' to be readable (got {problem}). {_remedy(path)}")
@@ -305,6 +308,9 @@ def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
     metadata = read_metadata(path)
     arrays = {Path(name).stem: _open_array(path / name) for name in metadata["files"]}
     try:
+        _check_extras(arrays)
+        # Read again where a forecast is brought to the unit of the data.
+        AffineScaling.from_metadata(metadata)
         # The graph is used everywhere, and at random: it is read into memory.
         graph = Graph(*(np.array(arrays.pop(name)) for name in GRAPH))
         values = arrays.pop("values")
@@ -315,11 +321,28 @@ def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
 
 def _open_array(file: Path) -> NDArray[Any]:
     try:
-        return np.asarray(np.load(file, mmap_mode="r", allow_pickle=False))
+        return np.asarray(map_npy(file))
     except ValueError as error:
-        raise StoreError(
-            f"Expected '{file}' to be a plain .npy array (got: {error}). {_remedy(file.parent)}"
-        ) from error
+        raise StoreError(f"{error} {_remedy(file.parent)}") from error
+
+
+def _check_extras(arrays: dict[str, NDArray[Any]]) -> None:
+    """Refuse further arrays of which a row is not a node, where a row must be one.
+
+    Raises:
+        ValueError: If one has another number of rows, or another type.
+    """
+    nodes = len(arrays["values"]) if arrays["values"].ndim else 0
+    for name, kinds in (("label", "iuU"), (POSITION, "f")):
+        array = arrays.get(name)
+        if array is None:
+            continue
+        dimensions = 1 if name == "label" else 2
+        if array.dtype.kind not in kinds or array.ndim != dimensions or len(array) != nodes:
+            raise ValueError(
+                f"Expected '{name}' of {nodes} rows, one per node, in {dimensions} dimensions (got "
+                f"{array.dtype} of shape {array.shape})."
+            )
 
 
 def _problem_of(content: object) -> str:
@@ -328,14 +351,19 @@ def _problem_of(content: object) -> str:
         return f"a {type(content).__name__} instead of entries by name"
     if content.get("format") != FORMAT:
         return f"format {content.get('format')}, not {FORMAT}"
-    missing = [key for key in ("name", "dt", "files") if key not in content]
+    missing = [key for key in ("name", "dt", "files") if content.get(key) is None]
     if missing:
         return f"no {' and '.join(missing)}"
+    kinds = {"name": str, "dt": int | float, "files": dict, "parameters": dict, "scaling": dict}
+    for key, kind in kinds.items():
+        if content.get(key) is not None and not isinstance(content[key], kind):
+            return f"{key} of type {type(content[key]).__name__}"
     # Data sets made before there was a checksum have none.
     if "checksum" in content and _content_digest(content) != content["checksum"]:
         return "content that differs from its checksum"
     for name, entry in content["files"].items():
-        if Path(name).name != name or not {"bytes", "blake2b"} <= set(entry):
+        whole = isinstance(entry, dict) and isinstance(entry.get("bytes"), int)
+        if Path(name).name != name or not whole or not isinstance(entry.get("blake2b"), str):
             return f"an impossible file '{name}'"
     return ""
 

@@ -15,6 +15,7 @@ from scipy.sparse.csgraph import connected_components
 from roma_pyg.data.affine import AffineScaling
 from roma_pyg.data.graph import Graph, IntArray
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.reading import WrongTypeError
 
 BLOCK = 4_000_000
 """Values checked or converted at a time: 32 MB in float64."""
@@ -102,7 +103,7 @@ def check_dtype(values: NDArray[Any], source: str) -> None:
         TypeError: If the dtype is object, text, complex, a date or a record.
     """
     if values.dtype.kind not in "biuf":
-        raise TypeError(
+        raise WrongTypeError(
             f"{source}: Expected real numbers (got dtype {values.dtype}). "
             "Convert the array, for example by .astype('float32')."
         )

@@ -16,6 +16,7 @@ import torch
 from roma_pyg.__about__ import __version__
 from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig
+from roma_pyg.reading import read_json
 from roma_pyg.training.restore import from_dict
 
 # Options that do not change what a run computes.
@@ -37,7 +38,7 @@ def write_record(path: Path, record: dict[str, Any]) -> None:
 def read_record(path: Path) -> dict[str, Any] | None:
     """Read a record; None if there is none, or if it is damaged."""
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
     except (OSError, ValueError):
         return None
     return content if isinstance(content, dict) and "config" in content else None

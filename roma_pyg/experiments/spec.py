@@ -8,11 +8,10 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
-
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.options.keys import nearest
 from roma_pyg.options.parser import flatten, load_config
+from roma_pyg.reading import read_yaml, shorten
 
 T = TypeVar("T")
 
@@ -270,13 +269,10 @@ def load_experiment(path: Path, profile: str = "small") -> Experiment:
     """
     if not path.is_file():
         raise FileNotFoundError(f"Expected an experiment file at '{path}' (got none).")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(f"Expected '{path}' to be YAML (got {problem}).") from None
+    content = read_yaml(path)
+    content = {} if content is None else content
     if not isinstance(content, dict):
-        raise ValueError(f"Expected '{path}' to hold an experiment (got {content!r}).")
+        raise ValueError(f"Expected '{path}' to hold an experiment (got {shorten(content)}).")
     if "members" not in content:
         load_config(path)
         content = {"config": [path.name], "members": {"ROMA": {}}, "profiles": {profile: {}}}

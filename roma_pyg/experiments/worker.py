@@ -13,8 +13,6 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import VIEWS, evaluate
 from roma_pyg.analysis.scores import MAIN_VIEW, Score
@@ -27,6 +25,7 @@ from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, f
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.reading import read_json, read_yaml
 from roma_pyg.training.restore import from_dict, load_model
 from roma_pyg.training.run import train
 
@@ -80,7 +79,7 @@ class Job:
     @classmethod
     def read(cls, path: Path) -> Job:
         """Read a job that was written by :meth:`write`."""
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = read_json(path)
         return cls(
             **{
                 **content,
@@ -129,7 +128,7 @@ def perform(job: Job) -> dict[str, Any]:
         on_other = dict.fromkeys(tests, methods)
     else:
         folder = _trained(config, data)
-        record |= json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+        record |= read_json(folder / "summary.json")
         record["curve"] = read_curve(folder / "tensorboard")
         model, _ = load_model(folder)
         tests = _test_data(job, model.memory)
@@ -167,7 +166,7 @@ def _trained(config: RunConfig, data: GraphSeriesData) -> Path:
     folder = Path(config.training.output) / config.training.name
     wanted = replace(config.data, nodes_per_graph=data.nodes_per_graph)
     if (folder / "config.yaml").is_file():
-        found = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        found = read_yaml(folder / "config.yaml")
         same = same_options(found, replace(config, data=wanted).to_dict())
         if same and (folder / "summary.json").is_file():
             return folder

@@ -8,12 +8,11 @@ are all made from this catalogue.
 from __future__ import annotations
 
 import difflib
-import types
 import typing
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 from docstring_parser import parse as parse_docstring
 
@@ -99,37 +98,6 @@ def all_sections() -> dict[str, Section]:
     'data'
     """
     return {entry.name: entry for entry in catalogue() if isinstance(entry, Section)}
-
-
-def describe_type(hint: object) -> str:
-    """Describe a type in words, as it stands after "Expected 'key' to be ...".
-
-    >>> describe_type(int | None)
-    'an integer or null'
-    >>> describe_type(Literal["cpu", "gpu"])
-    "one of 'cpu', 'gpu'"
-    >>> describe_type(bool | Literal["auto"])
-    "true or false or 'auto'"
-    """
-    words = {
-        int: "an integer",
-        float: "a number",
-        bool: "true or false",
-        str: "text",
-        type(None): "null",
-    }
-    if hint in words:
-        return words[hint]
-    origin, args = typing.get_origin(hint), typing.get_args(hint)
-    if origin is Literal:
-        choices = ", ".join(repr(value) for value in args)
-        return f"one of {choices}" if len(args) > 1 else choices
-    if origin in (typing.Union, types.UnionType):
-        return " or ".join(describe_type(arg) for arg in args)
-    if origin is list:
-        plural = {int: "integers", float: "numbers", str: "texts"}
-        return f"a list of {plural[args[0]]}, such as [64, 16]"
-    raise TypeError(f"Expected a type that can be described (got {hint!r}); add it here.")
 
 
 def nearest(name: str, candidates: Iterable[str]) -> str:

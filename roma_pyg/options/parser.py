@@ -21,8 +21,9 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from roma_pyg.__about__ import __version__
-from roma_pyg.config import DataConfig, RunConfig
-from roma_pyg.options.keys import Key, all_keys, all_sections, catalogue, describe_type, nearest
+from roma_pyg.config import DataConfig, RunConfig, describe_type
+from roma_pyg.options.keys import Key, all_keys, all_sections, catalogue, nearest
+from roma_pyg.reading import read_yaml, shorten
 from roma_pyg.recipes import expand
 
 if TYPE_CHECKING:
@@ -269,14 +270,12 @@ def _split_arguments(
 def _read_yaml(path: Path) -> dict[str, str]:
     if not path.is_file():
         raise FileNotFoundError(f"Expected a configuration file at '{path}' (got none).")
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = " ".join(str(error).split())
-        raise ValueError(f"Expected '{path}' to be YAML (got {problem}).") from None
+    content = read_yaml(path)
     try:
         if content is not None and not isinstance(content, Mapping):
-            raise ValueError(f"Expected sections 'data', 'model', 'training' (got {content!r}).")
+            raise ValueError(
+                f"Expected sections 'data', 'model', 'training' (got {shorten(content)})."
+            )
         return flatten(content or {})
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from None
@@ -310,7 +309,7 @@ def _flatten(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, str
         elif name in all_sections():
             # A section whose lines are all commented out reads as null.
             if value is not None:
-                raise ValueError(f"Expected '{name}' to be a section (got {value!r}).")
+                raise ValueError(f"Expected '{name}' to be a section (got {shorten(value)}).")
         else:
             raise _unknown(name, [*all_keys(), *all_sections()])
 
@@ -322,7 +321,8 @@ def _as_text(value: object) -> str:
 
 
 def _unknown(name: str, candidates: Sequence[str] | Mapping[str, Any]) -> ValueError:
-    return ValueError(f"Unknown key '{name}'. Did you mean '{nearest(name, candidates)}'?")
+    short = name if len(name) <= 100 else f"{name[:90]} ..."
+    return ValueError(f"Unknown key '{short}'. Did you mean '{nearest(short, candidates)}'?")
 
 
 def _finish(
@@ -348,7 +348,7 @@ def _explain(message: str, assignments: Mapping[str, str]) -> str:
     if name not in all_keys():
         return " ".join(message.split())
     expected = describe_type(all_keys()[name].type)
-    return f"Expected '{name}' to be {expected} (got '{assignments.get(name, '')}')."
+    return f"Expected '{name}' to be {expected} (got {shorten(assignments.get(name, ''))})."
 
 
 def _build(cls: type[T], values: Mapping[str, Any], prefix: str) -> T:

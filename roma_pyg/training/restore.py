@@ -13,7 +13,8 @@ from torch import Tensor
 from roma_pyg.config import RunConfig
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.models.graph_operator import GraphOperator
-from roma_pyg.models.make import make_model
+from roma_pyg.models.make import make_model, model_shapes
+from roma_pyg.reading import shorten
 
 BEST, LAST, PREVIOUS = "best.ckpt", "last.ckpt", "previous.ckpt"
 PREFIX = "model."
@@ -69,8 +70,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
         hint = " The run has not been validated yet." if (path.parent / LAST).exists() else ""
         raise FileNotFoundError(f"Expected a checkpoint at '{path}' (got no file).{hint}")
     try:
-        _check_sums(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        _check_archive(path)
+        # Mapped, not copied: a tensor cannot be larger than the file.
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except PermissionError:
         raise
     except Exception as error:
@@ -93,9 +95,9 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"Expected '{path}' to hold options that this version of roma-pyg knows: {error}"
         ) from error
     weights = {
-        name.removeprefix(PREFIX): value
+        name.removeprefix(PREFIX): _own(name, value, path)
         for name, value in content["state_dict"].items()
-        if name.startswith(PREFIX)
+        if isinstance(name, str) and name.startswith(PREFIX)
     }
     return Checkpoint(config, weights, int(content["global_step"]), path)
 
@@ -128,14 +130,37 @@ def load_model(path: Path) -> tuple[GraphOperator, RunConfig]:
     """
     path = path / BEST if path.is_dir() else path
     checkpoint = read_checkpoint(path)
+    check_weights_fit(checkpoint)
     model = make_model(checkpoint.config.model, checkpoint.config.data)
-    try:
-        model.load_state_dict(checkpoint.weights)
-    except RuntimeError as error:
-        raise ValueError(
-            f"Expected '{path}' to hold weights that fit its configuration: {error}"
-        ) from error
+    model.load_state_dict(checkpoint.weights)
     return model.eval(), checkpoint.config
+
+
+def check_weights_fit(checkpoint: Checkpoint) -> None:
+    """Compare names and shapes of the weights with those of the model, before it is made.
+
+    Args:
+        checkpoint: Weights and the configuration they are said to be of.
+
+    Raises:
+        ValueError: If they do not fit: another version wrote them, or none.
+    """
+    wanted = model_shapes(checkpoint.config.model, checkpoint.config.data)
+    problems = [
+        f"no '{name}'"
+        if name not in checkpoint.weights
+        else f"'{name}' of shape {tuple(checkpoint.weights[name].shape)}, not {tuple(value.shape)}"
+        for name, value in wanted.items()
+        if name not in checkpoint.weights or checkpoint.weights[name].shape != value.shape
+    ]
+    problems += [f"'{name}', unknown" for name in checkpoint.weights if name not in wanted]
+    if problems:
+        more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
+        raise ValueError(
+            f"Expected '{checkpoint.path}' to hold weights that fit its configuration (got "
+            f"{'; '.join(problems[:3])}{more}). Use the version of roma-pyg that wrote it, or "
+            "train again."
+        )
 
 
 def from_dict(kind: type[T], values: dict[str, Any]) -> T:
@@ -154,10 +179,10 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
         0.3
     """
     if not isinstance(values, dict):
-        raise ValueError(f"Expected a dictionary of {kind.__name__} (got {values!r}).")
+        raise ValueError(f"Expected a dictionary of {kind.__name__} (got {shorten(values)}).")
     hints = get_type_hints(kind)
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - names)
+    unknown = sorted(map(str, set(values) - names))
     if unknown:
         raise ValueError(f"Expected keys of {kind.__name__} among {sorted(names)} (got {unknown}).")
     return kind(
@@ -168,9 +193,36 @@ def from_dict(kind: type[T], values: dict[str, Any]) -> T:
     )
 
 
-def _check_sums(path: Path) -> None:
-    """Compare the parts of a checkpoint, a zip archive, with their checksums; torch does not."""
+def _own(name: str, value: object, path: Path) -> Tensor:
+    """A weight in memory of its own: the file may be replaced.
+
+    Raises:
+        ValueError: If it is no plain tensor, or its shape has more entries than are stored.
+    """
+    if not isinstance(value, Tensor) or value.layout != torch.strided or value.device.type != "cpu":
+        raise ValueError(
+            f"Expected '{path}' to hold a plain tensor '{name}' (got {shorten(value)})."
+        )
+    if value.is_quantized or value.nbytes > value.untyped_storage().nbytes():
+        raise ValueError(
+            f"Expected '{path}' to store every entry of '{name}' (got shape {tuple(value.shape)} "
+            f"from {value.untyped_storage().nbytes()} bytes): it is damaged, or made to fill the "
+            "memory."
+        )
+    return value.clone()
+
+
+def _check_archive(path: Path) -> None:
+    """Compare the parts of a checkpoint, a zip archive, with their checksums; torch does not.
+
+    torch stores its parts as they are. Compressed or overlapping ones could unpack to anything.
+    """
     with zipfile.ZipFile(path) as archive:
+        parts = archive.infolist()
+        packed = [part for part in parts if part.compress_type != zipfile.ZIP_STORED]
+        total = sum(part.file_size for part in parts)
+        if packed or total > path.stat().st_size:
+            raise zipfile.BadZipFile("parts are compressed, or larger than the file")
         damaged = archive.testzip()
     if damaged is not None:
         raise zipfile.BadZipFile(f"the checksum of '{damaged}' is another")

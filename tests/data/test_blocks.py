@@ -82,5 +82,5 @@ def test_rejects_impossible_blocks():
         GraphConfig(kind="blocks", nodes=50, blocks=[10, 10])
     with pytest.raises(ValueError, match=r"'graph.mixing' to be in \[0, 1\] \(got 1.5\)"):
         GraphConfig(mixing=1.5)
-    with pytest.raises(ValueError, match=r"'graph.kind' to be 'hyperbolic' or 'blocks'"):
+    with pytest.raises(ValueError, match=r"'graph.kind' to be one of 'hyperbolic', 'blocks'"):
         GraphConfig(kind="lattice")

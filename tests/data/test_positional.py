@@ -108,7 +108,7 @@ def test_cache_is_used_and_keeps_everything(graph, tmp_path, counted):
 
 def test_other_graph_or_configuration_is_computed(graph, tmp_path, counted):
     compute_positional(graph, CONFIG, tmp_path)
-    compute_positional(graph, PositionalConfig(3, 4, 4), tmp_path)
+    compute_positional(graph, PositionalConfig(3, 4, walk_window=4), tmp_path)
     compute_positional(Graph.from_edges(*lopsided_tree()[:, 1:], 40), CONFIG, tmp_path)
     assert len(counted) == 3
     assert len(list(tmp_path.iterdir())) == 3

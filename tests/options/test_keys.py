@@ -5,8 +5,8 @@ from typing import Literal
 
 import pytest
 
-from roma_pyg.config import RunConfig
-from roma_pyg.options.keys import all_keys, all_sections, describe_type, nearest
+from roma_pyg.config import RunConfig, describe_type
+from roma_pyg.options.keys import all_keys, all_sections, nearest
 
 
 def leaves(content: dict, prefix: str = "") -> dict:

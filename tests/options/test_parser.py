@@ -101,7 +101,7 @@ def test_negative_numbers_lists_and_exponents() -> None:
     config = parse("--model.pool.sizes", "[8, 4]", "--data.noise", "1e-2")
     assert config.model.pool == PoolConfig(sizes=[8, 4])
     assert config.data.noise == 0.01
-    assert parse("--data.seed", "-1").data.seed == -1
+    assert parse("--model.pool.link_radius", "-1").model.pool.link_radius == -1
 
 
 def test_yaml_exponent_without_point_is_a_number(tmp_path: Path) -> None:
