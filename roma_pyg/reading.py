@@ -19,7 +19,7 @@ YAML_BYTES = 1 << 18
 
 JSON_BYTES = 1 << 28
 LABEL_LENGTH = 1000
-"""Longest node label, in characters: in an array all take as much memory as the longest."""
+"""Longest node label, as in an array all take as much memory as the longest; and longest option."""
 
 DEPTH = 40
 """Deepest nesting of YAML."""
@@ -168,6 +168,11 @@ def _count(node: yaml.Node, known: dict[int, int]) -> int:
     if known.setdefault(id(node), -1) > 0:
         return known[id(node)]
     children: list[yaml.Node] = []
+    if isinstance(node, yaml.ScalarNode) and len(node.value) > LABEL_LENGTH:
+        raise ValueError(
+            f"a value of {len(node.value)} characters, more than {LABEL_LENGTH}, in line "
+            f"{node.start_mark.line + 1}"
+        )
     if isinstance(node, yaml.SequenceNode):
         children = node.value
     elif isinstance(node, yaml.MappingNode):

@@ -71,9 +71,9 @@ def open_table(path: Path, is_header: Callable[[list[str]], bool]) -> CsvTable:
             number, first = next(lines, (0, ""))
             more = next(lines, None) is not None
     except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: Expected UTF-8 text ({error}).") from None
+        raise ValueError(f"{path}: Expected UTF-8 text (got: {error}).") from None
     if not first:
-        raise ValueError(f"{path}: Expected rows of data (the file is empty).")
+        raise ValueError(f"{path}: Expected rows of data (got none: the file is empty).")
     delimiter = max(",;\t", key=first.count)
     try:
         cells = [cell.strip() for cell in next(csv.reader([first], delimiter=delimiter))]
@@ -82,7 +82,7 @@ def open_table(path: Path, is_header: Callable[[list[str]], bool]) -> CsvTable:
     if not is_header(cells):
         return CsvTable(path, delimiter, None, len(cells), number)
     if not more:
-        raise ValueError(f"{path}: Expected rows of data below the header (it is empty).")
+        raise ValueError(f"{path}: Expected rows of data below the header (got none: it is empty).")
     check_unique([cell for cell in cells if cell], path)
     return CsvTable(path, delimiter, tuple(cells), len(cells), number + 1)
 
@@ -168,7 +168,7 @@ def _chunks(table: CsvTable, columns: Sequence[int], dtype: str) -> Iterator[pd.
 
 def _ragged(table: CsvTable, error: Exception) -> ValueError:
     return ValueError(
-        f"{table.path}: Expected {table.num_columns} columns in every row ({str(error).strip()})."
+        f"{table.path}: Expected {table.num_columns} columns in every row (got: {str(error).strip()})."
     )
 
 

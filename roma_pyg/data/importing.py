@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from roma_pyg.data.affine import AffineScaling
 from roma_pyg.data.edge_files import read_edges
 from roma_pyg.data.layout import read_positional
 from roma_pyg.data.series import POSITION
 from roma_pyg.data.series_files import RowSource, open_rows
 from roma_pyg.data.store import StoreWriter, only_writer
-from roma_pyg.data.validate import Assembly, Series, assemble, check_values
+from roma_pyg.data.validate import Assembly, Series, assemble, check_values, scaling_of
 
 Report = Callable[[int], object]
 
@@ -66,9 +65,7 @@ def import_files(
         raw = read_edges(edges, source.shape[0], source.labels)
         checked = assemble(sample, raw, Assembly(dt, min_steps=1, need="one sample"))
         features = None if positional is None else read_positional(positional, source.shape[0])
-        # Smaller positive float64 values would become zero in float32.
-        inside = low >= float(np.finfo(np.float32).tiny) and high <= 1
-        scaling = None if inside else AffineScaling(low, high)
+        scaling = scaling_of(low, high, source.source)
         writer = StoreWriter(path, checked.graph, source.shape[1], dt)
         with writer:
             for block in source.blocks():

@@ -122,10 +122,8 @@ def _gather(source: RowSource) -> Series:
             values = np.empty(source.shape, dtype=block.dtype)
         values[start : start + len(block)] = block
         start += len(block)
-    if values is None or start != len(values):
-        raise ValueError(
-            f"{source.source}: Expected {source.shape[0]} rows, as its footer says (got {start})."
-        )
+    if values is None:
+        raise ValueError(f"{source.source}: Expected {source.shape[0]} rows (got none).")
     return Series(values, source.source, source.place, source.labels)
 
 
@@ -139,9 +137,10 @@ def _cell(row: int, column: int) -> str:
 
 def _open_zarr(path: Path) -> RowSource:
     array = open_zarr(path)
-    if array.ndim != 2 or 0 in array.shape:
+    if array.ndim != 2 or 0 in array.shape or 0 in array.chunks:
         raise ValueError(
-            f"{path}: Expected shape (N, T), nodes x samples, not empty (got {array.shape})."
+            f"{path}: Expected shape (N, T), nodes x samples, not empty (got {array.shape} in "
+            f"chunks of {array.chunks})."
         )
     # Whole chunks of rows are read, as each is decompressed at once.
     step = array.chunks[0] * max(1, BLOCK // (array.chunks[0] * array.shape[1]))
@@ -276,12 +275,17 @@ def _open_parquet(path: Path) -> RowSource:
     dtype = np.float32 if single else np.float64
 
     def read() -> Iterator[NDArray[Any]]:
+        done = 0
         with open_parquet(path, buffer=max(1 << 12, BUFFER // len(names))) as file:
             for batch in file.iter_batches(max(1, BLOCK // len(names)), columns=chosen):
                 block = np.empty((batch.num_rows, len(chosen)), dtype=dtype)
                 for j, column in enumerate(batch.columns):
                     block[:, j] = column.to_numpy(zero_copy_only=False)
-                yield block
+                done += batch.num_rows
+                if done <= rows:
+                    yield block
+        if done != rows:
+            raise ValueError(f"{path}: Expected {rows} rows, as the footer says (got {done}).")
 
     def place(row: int, column: int) -> str:
         return f"row {row}, column {columns[column]} ({chosen[column]!r})"

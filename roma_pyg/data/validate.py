@@ -269,8 +269,23 @@ def warn_if_disconnected(graph: Graph, source: str) -> None:
         )
 
 
+def scaling_of(low: float, high: float, source: str) -> AffineScaling | None:
+    """The scaling that values in ``[low, high]`` need; None if they lie in (0, 1].
+
+    Raises:
+        ValueError: If the range is too wide.
+    """
+    # Smaller positive float64 values would become zero in float32.
+    if low >= float(np.finfo(np.float32).tiny) and high <= 1:
+        return None
+    try:
+        return AffineScaling(low, high)
+    except ValueError as error:
+        raise ValueError(f"{source}: {error}") from None
+
+
 def to_model_values(
-    values: NDArray[Any], low: float, high: float
+    values: NDArray[Any], low: float, high: float, source: str = "values"
 ) -> tuple[NDArray[np.float32], AffineScaling | None]:
     """Bring checked values into (0, 1], float32, node-major.
 
@@ -280,11 +295,9 @@ def to_model_values(
     Returns:
         The values ``(N, T)`` and the scaling, None if none was needed.
     """
-    # Smaller positive float64 values would become zero in float32.
-    inside = low >= float(np.finfo(np.float32).tiny) and high <= 1
-    if inside and values.dtype == np.dtype("=f4") and values.flags.c_contiguous:
+    scaling = scaling_of(low, high, source)
+    if scaling is None and values.dtype == np.dtype("=f4") and values.flags.c_contiguous:
         return values, None
-    scaling = None if inside else AffineScaling(low, high)
     out = np.empty(values.shape, dtype=np.float32)
     for rows in blocks(values):
         out[rows] = values[rows] if scaling is None else scaling.apply(values[rows])
@@ -325,7 +338,7 @@ def assemble(series: Series, edges: Edges, options: Assembly) -> GraphSeries:
     if graph.num_edges == 0:
         raise ValueError(f"{edges.source}: Expected an edge between two nodes (got self-loops).")
     warn_if_disconnected(graph, edges.source)
-    values, scaling = to_model_values(series.values, low, high)
+    values, scaling = to_model_values(series.values, low, high, series.source)
     if scaling is not None:
         _LOGGER.info("%s: scaled from [%g, %g] to (0, 1].", series.source, low, high)
     extras = {} if series.labels is None else {"label": series.labels}

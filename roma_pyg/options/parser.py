@@ -240,7 +240,7 @@ def _split_arguments(
         if queue and not queue[0].startswith("--"):
             return queue.pop(0)
         if default is None:
-            raise ValueError(f"Expected a value after '--{name}'.")
+            raise ValueError(f"Expected a value after '--{name}' (got none).")
         return default
 
     while queue:
