@@ -56,13 +56,13 @@ def from_arrays(
         >>> series.num_nodes, series.num_steps, series.graph.num_edges
         (3, 2, 4)
     """
-    index = _to_numpy(edge_index)
-    if index.size == 0:
+    index = _to_numpy(edge_index, "edge_index")
+    if index.size == 0 and index.dtype.kind == "f":
         # An empty list has no integer dtype; the shape is still checked.
         index = index.astype(np.int64)
-    weight = None if edge_weight is None else _to_numpy(edge_weight)
+    weight = None if edge_weight is None else _to_numpy(edge_weight, "edge_weight")
     return assemble(
-        Series(_to_numpy(values), "values"),
+        Series(_to_numpy(values, "values"), "values"),
         Edges(index, weight, "edge_index"),
         Assembly(dt, name, undirected, metadata={"source": "arrays"}),
     )
@@ -104,17 +104,17 @@ def from_pyg(
         if data.x is None:
             raise ValueError("Expected 'data.x' of shape (N, T), or 'values' (got neither).")
         values = data.x
-    series = Series(_to_numpy(values), "values")
+    series = Series(_to_numpy(values, "values"), "values")
     stated = data.to_dict().get("num_nodes")
     if stated is not None and series.values.shape[:1] != (stated,):
         raise ValueError(
             f"values: Expected {stated} rows, as data.num_nodes states (got shape "
             f"{series.values.shape})."
         )
-    weight = _to_numpy(data["edge_weight"]) if "edge_weight" in data else None
+    weight = _to_numpy(data["edge_weight"], "edge_weight") if "edge_weight" in data else None
     return assemble(
         series,
-        Edges(_to_numpy(data.edge_index), weight, "data.edge_index"),
+        Edges(_to_numpy(data.edge_index, "data.edge_index"), weight, "data.edge_index"),
         Assembly(dt, name, undirected, metadata={"source": "torch_geometric"}),
     )
 
@@ -164,7 +164,7 @@ def from_networkx(
     if weight is not None and any(weight in d for _, _, d in graph.edges(data=True)):
         coupling = np.asarray([d.get(weight, 1.0) for _, _, d in graph.edges(data=True)])
     series = assemble(
-        Series(_to_numpy(values), "values"),
+        Series(_to_numpy(values, "values"), "values"),
         Edges(index, coupling, "graph"),
         Assembly(dt, name, not graph.is_directed(), metadata={"source": "networkx"}),
     )
@@ -200,7 +200,7 @@ def from_scipy(
         >>> from_scipy(ring, [[0.1, 0.2], [0.5, 0.4], [0.9, 1.0]]).graph.degree
         array([2, 2, 2])
     """
-    series = Series(_to_numpy(values), "values")
+    series = Series(_to_numpy(values, "values"), "values")
     edges = matrix_edges(adjacency, series.values.shape[0] if series.values.ndim else 0)
     return assemble(series, edges, Assembly(dt, name, undirected, metadata={"source": "scipy"}))
 
@@ -231,13 +231,16 @@ def matrix_edges(
     return Edges(np.stack([senders, receivers]), coo.data[keep], source, place)
 
 
-def _to_numpy(array: Any) -> NDArray[Any]:  # noqa: ANN401 - anything array-like
+def _to_numpy(array: Any, name: str) -> NDArray[Any]:  # noqa: ANN401 - anything array-like
     if isinstance(array, torch.Tensor):
         array = array.detach().cpu()
         # numpy has no bfloat16.
         return (array.float() if array.dtype == torch.bfloat16 else array).numpy()
     # A memory map stays one, so that nothing is read into memory.
-    return array if isinstance(array, np.memmap) else np.asarray(array)
+    try:
+        return array if isinstance(array, np.memmap) else np.asarray(array)
+    except ValueError as error:
+        raise ValueError(f"{name}: Expected an array of numbers (got: {error}).") from None
 
 
 def _stack(nodes: list[Any], values: Mapping[Any, ArrayLike]) -> NDArray[Any]:
@@ -247,7 +250,7 @@ def _stack(nodes: list[Any], values: Mapping[Any, ArrayLike]) -> NDArray[Any]:
             f"values: Expected a series for every node (got none for {missing[0]!r}"
             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''})."
         )
-    rows = [_to_numpy(values[node]) for node in nodes]
+    rows = [_to_numpy(values[node], f"values of node {node!r}") for node in nodes]
     for node, row in zip(nodes, rows, strict=True):
         if row.ndim != 1 or row.shape != rows[0].shape:
             raise ValueError(

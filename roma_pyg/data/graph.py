@@ -53,7 +53,7 @@ class Graph:
         # Frozen: nobody else assigns to them. Arrays of the right type are not copied.
         object.__setattr__(self, "rowptr", as_indices("rowptr", self.rowptr))
         object.__setattr__(self, "col", as_indices("col", self.col))
-        object.__setattr__(self, "weight", np.asarray(self.weight, dtype=np.float32))
+        object.__setattr__(self, "weight", as_weights(self.weight).astype(np.float32, copy=False))
         if self.rowptr.ndim != 1 or len(self.rowptr) == 0 or self.rowptr[0] != 0:
             raise ValueError(
                 "Expected 'rowptr' of shape (N + 1,) starting at 0 (got shape "
@@ -174,7 +174,7 @@ class Graph:
             )
         check_range("senders", senders, num_nodes)
         check_range("receivers", receivers, num_nodes)
-        data = np.ones(len(senders)) if weight is None else np.asarray(weight, dtype=np.float64)
+        data = np.ones(len(senders)) if weight is None else as_weights(weight).astype(np.float64)
         if data.shape != senders.shape:
             raise ValueError(f"Expected 'weight' of shape {senders.shape} (got {data.shape}).")
         valid = np.isfinite(data) & (data >= 0)
@@ -214,6 +214,7 @@ class Graph:
         coo = source.tocoo()
         if coo.ndim != 2 or coo.shape[0] != coo.shape[1]:
             raise ValueError(f"Expected a square matrix (got shape {coo.shape}).")
+        as_weights(coo.data)
         off = coo.row != coo.col
         # Always a new matrix, as sorting works in place.
         csr = sp.csr_array((coo.data[off], (coo.row[off], coo.col[off])), shape=coo.shape)
@@ -341,6 +342,18 @@ def as_indices(name: str, array: ArrayLike) -> IntArray:
     if not np.issubdtype(indices.dtype, np.integer) and indices.size:
         raise WrongTypeError(f"Expected '{name}' of an integer type (got {indices.dtype}).")
     return indices.astype(np.int64, copy=False)
+
+
+def as_weights(array: ArrayLike) -> NDArray[Any]:
+    """Return couplings as an array, without a copy where they are one.
+
+    Raises:
+        WrongTypeError: If they are not real numbers.
+    """
+    weight = np.asarray(array)
+    if weight.dtype.kind not in "biuf":
+        raise WrongTypeError(f"Expected 'weight' of real numbers (got {weight.dtype}).")
+    return weight
 
 
 def check_range(name: str, indices: IntArray, num_nodes: int) -> None:

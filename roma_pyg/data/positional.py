@@ -149,6 +149,8 @@ def scale_to_unit(features: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def _compute(graph: Graph, config: PositionalConfig) -> PositionalFeatures:
+    if graph.num_nodes == 0:
+        raise ValueError("Expected a graph with nodes, to compute their features (got none).")
     eigenmaps = laplacian_eigenmaps(graph, config.eigenmaps)
     parts = [eigenmaps.vectors]
     if config.walk_embedding:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.data.graph import Graph
-from roma_pyg.reading import WrongTypeError
+from roma_pyg.reading import WrongTypeError, shorten
 
 POSITION = "position"
 """Name, among the extras, of positional features (N, P) that come with the data."""
@@ -50,6 +51,8 @@ class GraphSeries:
             TypeError: If the values are not real numbers.
             ValueError: If the shapes disagree or ``dt`` is not positive and finite.
         """
+        if not isinstance(self.values, np.ndarray):
+            object.__setattr__(self, "values", np.asarray(self.values))
         if self.values.dtype != np.float32:
             if self.values.dtype.kind not in "fiu":
                 raise WrongTypeError(
@@ -62,8 +65,8 @@ class GraphSeries:
                 f"Expected 'values' of shape (N, T) with N = {self.graph.num_nodes} nodes "
                 f"(got {tuple(self.values.shape)})."
             )
-        if not (np.isfinite(self.dt) and self.dt > 0):
-            raise ValueError(f"Expected 'dt' to be positive and finite (got {self.dt}).")
+        if not (isinstance(self.dt, Real) and 0 < float(self.dt) < float("inf")):
+            raise ValueError(f"Expected 'dt' to be positive and finite (got {shorten(self.dt)}).")
 
     @classmethod
     def from_arrays(cls, *args: Any, **kwargs: Any) -> GraphSeries:  # noqa: ANN401
