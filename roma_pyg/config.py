@@ -18,6 +18,12 @@ from roma_pyg.reading import WrongTypeError, shorten
 MOST_LAYERS = 1000
 """Layers and levels are made one by one: more would look like a program that hangs."""
 
+MOST_ROUNDS = 10_000
+"""Steps that are done one by one between two samples."""
+
+MOST_SAMPLES = 1e9
+"""Samples that a burn-in may last."""
+
 LARGEST = 2**53
 """Largest size of an integer: no option is that large, and numpy holds what is added to it."""
 
@@ -156,7 +162,12 @@ class GraphConfig:
             self.blocks,
         )
         check(0 <= self.mixing <= 1, "graph.mixing", "in [0, 1]", self.mixing)
-        check(self.average_degree > 0, "graph.average_degree", "positive", self.average_degree)
+        check(
+            0 < self.average_degree < self.nodes,
+            "graph.average_degree",
+            f"positive and below graph.nodes = {self.nodes}",
+            self.average_degree,
+        )
         check(self.exponent > 2, "graph.exponent", "above 2", self.exponent)
         check(0 <= self.temperature < 1, "graph.temperature", "in [0, 1)", self.temperature)
 
@@ -199,8 +210,15 @@ class KuramotoConfig:
             self.modulation_period,
         )
         check(self.dt > 0, "kuramoto.dt", "positive", self.dt)
-        check(1 <= self.substeps <= 10**4, "kuramoto.substeps", "in [1, 10000]", self.substeps)
-        check(self.burn_in >= 0, "kuramoto.burn_in", "non-negative", self.burn_in)
+        check(
+            1 <= self.substeps <= MOST_ROUNDS, "kuramoto.substeps", "in [1, 10000]", self.substeps
+        )
+        check(
+            0 <= self.burn_in <= MOST_SAMPLES * self.dt,
+            "kuramoto.burn_in",
+            "non-negative, and at most 10^9 samples of kuramoto.dt",
+            self.burn_in,
+        )
 
 
 @dataclass
@@ -245,13 +263,19 @@ class BurgersConfig:
         check_fields(self, "burgers")
         for key in ("sources", "rounds"):
             value = getattr(self, key)
-            check(value >= 1, f"burgers.{key}", "at least 1", value)
+            check(1 <= value <= MOST_ROUNDS, f"burgers.{key}", "in [1, 10000]", value)
         for key in ("interval", "growth_rate", "background", "response", "dt"):
             value = getattr(self, key)
             check(value > 0, f"burgers.{key}", "positive", value)
         for key in ("interval_spread", "growth_spread", "size_spread", "memory", "burn_in"):
             value = getattr(self, key)
             check(value >= 0, f"burgers.{key}", "non-negative", value)
+        check(
+            self.burn_in <= MOST_SAMPLES * self.dt,
+            "burgers.burn_in",
+            "at most 10^9 samples of burgers.dt",
+            self.burn_in,
+        )
         check(0 <= self.jitter <= 1, "burgers.jitter", "in [0, 1]", self.jitter)
         check(0 <= self.coupling < 1, "burgers.coupling", "in [0, 1)", self.coupling)
 

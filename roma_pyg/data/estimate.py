@@ -9,8 +9,9 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
-from roma_pyg.config import DataConfig
+from roma_pyg.config import DataConfig, GraphConfig
 from roma_pyg.data.systems import build
+from roma_pyg.reading import available_memory
 
 PROBE_NODES = 100_000
 """Nodes, at most, of the graph on which time is measured."""
@@ -59,14 +60,16 @@ class Estimate:
 
         Raises:
             OSError: If less is free than is needed.
+            ValueError: If the memory is too small.
         """
+        _check_memory(self.memory, self.nodes, self.edges)
         free = shutil.disk_usage(folder).free
         if free < self.scratch:
             raise OSError(
                 errno.ENOSPC,
                 f"Expected {self.scratch / 1e9:.3g} GB of free disk for {self.samples:,} samples "
-                f"of {self.nodes:,} nodes (got {free / 1e9:.3g} GB): choose another data.root, or "
-                "fewer samples with data.steps",
+                f"of {self.nodes:,} nodes (got {free / 1e9:.3g} GB): choose another data.root, "
+                "fewer samples with data.steps, or fewer nodes with data.graph.nodes",
                 str(folder),
             )
 
@@ -81,10 +84,14 @@ def estimate(config: DataConfig) -> Estimate:
         config: Graph, system and samples.
 
     Raises:
-        ValueError: If the system cannot be generated.
+        ValueError: If the system cannot be generated, or needs more memory than is free.
     """
     drawn = config.graph.nodes
-    probe = replace(config, graph=replace(config.graph, nodes=min(drawn, PROBE_NODES)))
+    probe = replace(config, graph=_smaller(config.graph))
+    likely = round(probe.graph.nodes * probe.graph.average_degree)
+    states = probe.burgers.sources if config.system == "burgers" else 1
+    need = EDGE_BYTES * likely + (NODE_BYTES + 8 * states) * probe.graph.nodes
+    _check_memory(need, probe.graph.nodes, likely)
     start = time.perf_counter()
     graph, simulation, _ = build(probe)
     build_seconds = time.perf_counter() - start
@@ -113,3 +120,24 @@ def estimate(config: DataConfig) -> Estimate:
         memory=round(BASE_BYTES + EDGE_BYTES * edges + NODE_BYTES * nodes + 4 * state_bytes),
         seconds=seconds + 3 * values / WRITE_SPEED,
     )
+
+
+def _smaller(graph: GraphConfig) -> GraphConfig:
+    """The graph with at most as many nodes as time is measured on."""
+    nodes = min(graph.nodes, PROBE_NODES)
+    return replace(graph, nodes=nodes, average_degree=min(graph.average_degree, nodes - 1))
+
+
+def _check_memory(need: int, nodes: int, edges: int) -> None:
+    """Refuse what the memory has no room for.
+
+    Raises:
+        ValueError: If less is free than is needed.
+    """
+    free = available_memory()
+    if need > free:
+        raise ValueError(
+            f"Expected {need / 1e9:.3g} GB of free memory for {nodes:,} nodes and {edges:,} edges "
+            f"(got {free / 1e9:.3g} GB): lower data.graph.nodes, data.graph.average_degree or "
+            "data.burgers.sources."
+        )

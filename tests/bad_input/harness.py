@@ -109,7 +109,7 @@ def assert_clear_text(message: str, *where: str) -> None:
     """A message that names the place, says what was expected and what came, and is not a novel."""
     for word in where:
         assert word in message, f"{word!r} is not named in: {message}"
-    expected = re.search(r"Expected |Unknown key |unrecognized arguments|argument -", message)
+    expected = re.search(r"[Ee]xpected |Unknown key |unrecognized arguments|argument -", message)
     assert expected, f"says not what was expected: {message}"
     assert re.search(r"\(got|Did you mean|there is none|unrecognized|invalid choice", message), (
         f"says not what came: {message}"
