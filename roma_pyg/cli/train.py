@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser
 
 from roma_pyg.cli.console import guarded, write
 from roma_pyg.config import RunConfig
 from roma_pyg.options.parser import parse_arguments
-from roma_pyg.reading import read_json
+from roma_pyg.reading import read_json, shorten
 
 DESCRIPTION = """Train ROMA and compare it with simple forecasts. Without options this is the
 quickstart: a small Kuramoto system is generated. Own data: --edges FILE --series FILE."""
@@ -54,7 +56,7 @@ def _run(argv: Sequence[str] | None) -> int:
     except Stopped as stop:
         sys.stderr.write(f"roma-train: {stop} The same command with --resume auto goes on.\n")
         return int(stop.code or 0)
-    summary = read_json(run / "summary.json")
+    summary = _read_summary(run / "summary.json")
     write(
         f"{summary['parameters']:,} parameters, {summary['steps']:,} steps at "
         f"{summary['steps_per_second']:.2f} steps/s, peak memory "
@@ -77,6 +79,20 @@ def _run(argv: Sequence[str] | None) -> int:
         )
         write(evaluation.table())
     return 0
+
+
+def _read_summary(path: Path) -> dict[str, Any]:
+    summary = read_json(path)
+    numbers = ("parameters", "steps", "steps_per_second", "peak_memory_mib")
+    known = summary if isinstance(summary, dict) else {}
+    bad = [name for name in numbers if not isinstance(known.get(name), int | float)]
+    shares = known.get("unexplained", [])
+    if bad or not isinstance(shares, list) or not all(isinstance(x, int | float) for x in shares):
+        raise ValueError(
+            f"Expected '{path}' to hold the numbers {', '.join(numbers)} (got {shorten(summary)}): "
+            "remove it, and the same command with --resume writes it again."
+        )
+    return known
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
@@ -130,36 +131,40 @@ def load_model(path: Path) -> tuple[GraphOperator, RunConfig]:
     """
     path = path / BEST if path.is_dir() else path
     checkpoint = read_checkpoint(path)
-    check_weights_fit(checkpoint)
+    # Before the model is made, which may be larger than the file.
+    check_weights_fit(checkpoint, model_shapes(checkpoint.config.model, checkpoint.config.data))
     model = make_model(checkpoint.config.model, checkpoint.config.data)
     model.load_state_dict(checkpoint.weights)
     return model.eval(), checkpoint.config
 
 
-def check_weights_fit(checkpoint: Checkpoint) -> None:
-    """Compare names and shapes of the weights with those of the model, before it is made.
+def check_weights_fit(checkpoint: Checkpoint, wanted: Mapping[str, Tensor]) -> None:
+    """Compare the weights of a checkpoint with those that a model needs.
 
     Args:
-        checkpoint: Weights and the configuration they are said to be of.
+        checkpoint: The weights.
+        wanted: State of the model by name; numbers do not matter, and may be on ``meta``.
 
     Raises:
-        ValueError: If they do not fit: another version wrote them, or none.
+        ValueError: If names, shapes or kinds differ, or a weight is not finite.
     """
-    wanted = model_shapes(checkpoint.config.model, checkpoint.config.data)
-    problems = [
-        f"no '{name}'"
-        if name not in checkpoint.weights
-        else f"'{name}' of shape {tuple(checkpoint.weights[name].shape)}, not {tuple(value.shape)}"
-        for name, value in wanted.items()
-        if name not in checkpoint.weights or checkpoint.weights[name].shape != value.shape
-    ]
-    problems += [f"'{name}', unknown" for name in checkpoint.weights if name not in wanted]
+    weights = checkpoint.weights
+    problems = [f"no '{name}'" for name in wanted if name not in weights]
+    problems += [f"'{name}', unknown" for name in weights if name not in wanted]
+    for name in wanted.keys() & weights.keys():
+        ours, theirs = wanted[name], weights[name]
+        if ours.shape != theirs.shape:
+            problems.append(f"'{name}' of shape {tuple(theirs.shape)}, not {tuple(ours.shape)}")
+        elif ours.is_floating_point() != theirs.is_floating_point() or theirs.is_complex():
+            problems.append(f"'{name}' of {theirs.dtype}, not {ours.dtype}")
+        elif not theirs.isfinite().all():
+            problems.append(f"'{name}' with entries that are not finite")
     if problems:
         more = f" and {len(problems) - 3} more" if len(problems) > 3 else ""
         raise ValueError(
             f"Expected '{checkpoint.path}' to hold weights that fit its configuration (got "
-            f"{'; '.join(problems[:3])}{more}). Use the version of roma-pyg that wrote it, or "
-            "train again."
+            f"{'; '.join(problems[:3])}{more}). Use the options and the version of roma-pyg that "
+            "it was written with, or train again."
         )
 
 
@@ -233,4 +238,8 @@ def _missing_parts(content: object) -> list[str]:
     parts = {"hyper_parameters": dict, "state_dict": dict, "global_step": int}
     if not isinstance(content, dict):
         return list(parts)
-    return [name for name, kind in parts.items() if not isinstance(content.get(name), kind)]
+    missing = [name for name, kind in parts.items() if not isinstance(content.get(name), kind)]
+    step = content.get("global_step")
+    if isinstance(step, bool) or (isinstance(step, int) and step < 0):
+        missing.append("global_step")
+    return missing

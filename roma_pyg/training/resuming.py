@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import errno
 import threading
+import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from roma_pyg.reading import shorten
 from roma_pyg.training.module import NonFiniteLossError
 from roma_pyg.training.restore import BEST, LAST, PREVIOUS, Checkpoint, read_checkpoint
 
@@ -99,6 +101,31 @@ def naming_last_good(folder: Path) -> Iterator[None]:
         raise OSError(f"Expected to write to the disk (got {error}). {advice(folder)}") from error
     finally:
         threading.excepthook = before
+
+
+@contextmanager
+def naming_unfit(path: Path | None) -> Iterator[None]:
+    """Name the checkpoint whose content does not fit the training that is to go on from it.
+
+    Optimiser, schedule and loops are restored by Lightning, which trusts what it finds.
+
+    Args:
+        path: The checkpoint; None if there is none.
+
+    Raises:
+        ValueError: In the place of whatever is raised while the training is restored.
+    """
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, RuntimeError) as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        if path is None or not any("checkpoint_connector" in frame.filename for frame in frames):
+            raise
+        raise ValueError(
+            f"Expected '{path}' to hold the state of a training with these options (got "
+            f"{type(error).__name__}: {shorten(str(error))}): go on with the options it was "
+            "written with, or begin anew under another training.name."
+        ) from error
 
 
 # A full disk, a used-up quota, a file that is too large, a broken disk, and one that has become

@@ -31,8 +31,8 @@ from roma_pyg.training.dashboard import Dashboard
 from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.module import RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
-from roma_pyg.training.restore import LAST, Checkpoint, load_model
-from roma_pyg.training.resuming import find_checkpoint, naming_last_good
+from roma_pyg.training.restore import LAST, Checkpoint, check_weights_fit, load_model
+from roma_pyg.training.resuming import find_checkpoint, naming_last_good, naming_unfit
 from roma_pyg.training.stopping import Stopped, StopSignals
 
 CONFIG, SUMMARY = "config.yaml", "summary.json"
@@ -99,6 +99,7 @@ def _train(
         model.fit_statistics(data.statistics(), data.memory)
     else:
         # Scales and base forecast come back with the weights.
+        check_weights_fit(checkpoint, model.state_dict())
         model.load_state_dict(checkpoint.weights)
     keep_freed_memory()
     if options.compile:
@@ -149,7 +150,8 @@ def _train(
         )
         try:
             path = None if checkpoint is None else checkpoint.path
-            trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
+            with naming_unfit(path):
+                trainer.fit(module, datamodule=data, ckpt_path=path, weights_only=True)
         except Stopped:
             raise
         except SystemExit:
