@@ -61,7 +61,7 @@ def check_fields(options: Any, section: str) -> None:  # noqa: ANN401 - any data
     for name, hint in _hints(options.__class__).items():
         value = getattr(options, name)
         key = f"{section}.{name}" if section else name
-        if not _matches(value, hint):
+        if not has_type(value, hint):
             raise WrongTypeError(
                 f"Expected '{key}' to be {describe_type(hint)} (got {shorten(value)})."
             )
@@ -77,19 +77,24 @@ def _hints(kind: Any) -> dict[str, Any]:  # noqa: ANN401 - any dataclass
     return get_type_hints(kind)
 
 
-def _matches(value: object, hint: Any) -> bool:  # noqa: ANN401 - any annotation
+def has_type(value: object, hint: Any) -> bool:  # noqa: ANN401 - any annotation
     """Whether a value has the type of an annotation, as far as options use them."""
     origin, arguments = get_origin(hint), get_args(hint)
     if origin is Literal:
         return any(type(value) is type(choice) and value == choice for choice in arguments)
     if origin in (Union, UnionType):
-        return any(_matches(value, argument) for argument in arguments)
-    if origin is list:
-        return isinstance(value, list | tuple) and all(_matches(v, arguments[0]) for v in value)
+        return any(has_type(value, argument) for argument in arguments)
+    if origin in (list, tuple):
+        return isinstance(value, list | tuple) and all(has_type(v, arguments[0]) for v in value)
+    if origin is dict:
+        return isinstance(value, dict) and all(
+            has_type(key, arguments[0]) and has_type(item, arguments[1])
+            for key, item in value.items()
+        )
     if hint in (int, float):
         number = Integral if hint is int else Real
         return isinstance(value, number) and not isinstance(value, bool)
-    return isinstance(value, hint)
+    return hint is Any or isinstance(value, hint)
 
 
 def describe_type(hint: object) -> str:
@@ -117,9 +122,12 @@ def describe_type(hint: object) -> str:
         return f"one of {choices}" if len(args) > 1 else choices
     if origin in (Union, UnionType):
         return " or ".join(describe_type(arg) for arg in args)
-    if origin is list:
-        plural = {int: "integers", float: "numbers", str: "texts"}
-        return f"a list of {plural[args[0]]}, such as [64, 16]"
+    if origin is dict:
+        inner = "" if args[1] is Any else f", each {describe_type(args[1])}"
+        return f"a section{inner}"
+    if origin in (list, tuple):
+        plural = {int: "integers, such as [64, 16]", float: "numbers", str: "texts"}
+        return f"a list of {plural.get(args[0], 'sections')}"
     raise TypeError(f"Expected a type that can be described (got {hint!r}); add it here.")
 
 

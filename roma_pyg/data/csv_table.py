@@ -167,8 +167,9 @@ def _chunks(table: CsvTable, columns: Sequence[int], dtype: str) -> Iterator[pd.
 
 
 def _ragged(table: CsvTable, error: Exception) -> ValueError:
+    problem = str(error).strip()
     return ValueError(
-        f"{table.path}: Expected {table.num_columns} columns in every row (got: {str(error).strip()})."
+        f"{table.path}: Expected {table.num_columns} columns in every row (got: {problem})."
     )
 
 

@@ -89,8 +89,8 @@ def estimate(config: DataConfig) -> Estimate:
     drawn = config.graph.nodes
     probe = replace(config, graph=_smaller(config.graph))
     likely = round(probe.graph.nodes * probe.graph.average_degree)
-    states = probe.burgers.sources if config.system == "burgers" else 1
-    need = EDGE_BYTES * likely + (NODE_BYTES + 8 * states) * probe.graph.nodes
+    sources = probe.burgers.sources if config.system == "burgers" else 0
+    need = EDGE_BYTES * likely + (NODE_BYTES + 8 * sources) * probe.graph.nodes
     _check_memory(need, probe.graph.nodes, likely)
     start = time.perf_counter()
     graph, simulation, _ = build(probe)

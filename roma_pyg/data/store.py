@@ -308,7 +308,7 @@ def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
     metadata = read_metadata(path)
     arrays = {Path(name).stem: _open_array(path / name) for name in metadata["files"]}
     try:
-        _check_extras(arrays)
+        _check_arrays(arrays)
         # Read again where a forecast is brought to the unit of the data.
         AffineScaling.from_metadata(metadata)
         # The graph is used everywhere, and at random: it is read into memory.
@@ -326,13 +326,17 @@ def _open_array(file: Path) -> NDArray[Any]:
         raise StoreError(f"{error} {_remedy(file.parent)}") from error
 
 
-def _check_extras(arrays: dict[str, NDArray[Any]]) -> None:
-    """Refuse further arrays of which a row is not a node, where a row must be one.
+def _check_arrays(arrays: dict[str, NDArray[Any]]) -> None:
+    """Refuse a series of nothing, and arrays of which a row is not a node, where it must be one.
 
     Raises:
-        ValueError: If one has another number of rows, or another type.
+        ValueError: If one is empty, has another number of rows, or another type.
     """
     nodes = len(arrays["values"]) if arrays["values"].ndim else 0
+    if arrays["values"].size == 0:
+        raise ValueError(
+            f"Expected 'values' of at least one node and one sample (got {arrays['values'].shape})."
+        )
     for name, kinds in (("label", "iuU"), (POSITION, "f")):
         array = arrays.get(name)
         if array is None:

@@ -41,7 +41,52 @@ def read_record(path: Path) -> dict[str, Any] | None:
         content = read_json(path)
     except (OSError, ValueError):
         return None
-    return content if isinstance(content, dict) and "config" in content else None
+    return content if _is_whole(content) else None
+
+
+_MADE = ("commit", "torch", "processor", "gpu", "threads")
+_LEARNED = ("parameters", "steps", "steps_per_second", "peak_memory_mib")
+_WORDS = ("method", "group", "view", "mode")
+_ERRORS = ("noise", "horizon", "smspe", "smape", "rmse", "r2", "mean_rmse", "count")
+
+
+def _is_whole(record: Any) -> bool:  # noqa: ANN401 - whatever a file holds
+    """Whether a record has all parts that tables and figures need, of the right types."""
+    if not isinstance(record, dict):
+        return False
+    parts: dict[str, Any] = {
+        "condition": str,
+        "member": str,
+        "seed": int,
+        "config": dict,
+        "trial": dict,
+    }
+    parts |= {"made": dict} | dict.fromkeys(("nodes", "samples", "seconds"), int | float)
+    learned = "curve" in record
+    parts |= dict.fromkeys(_LEARNED if learned else (), int | float)
+    if not all(isinstance(record.get(name), kind) for name, kind in parts.items()):
+        return False
+    if not all(name in record["made"] for name in _MADE):
+        return False
+    curve, scores = record.get("curve", {}), record.get("scores", {})
+    if not (_is_table(curve, ()) and _is_table(scores, _WORDS)):
+        return False
+    complete = not record["trial"] and set(scores) >= {*_WORDS, *_ERRORS}
+    return bool(complete or (record["trial"] and learned)) and (
+        not learned or len(curve.get("val/loss", ())) > 0
+    )
+
+
+def _is_table(table: Any, words: tuple[str, ...]) -> bool:  # noqa: ANN401
+    """Whether columns are lists of equal length: of text where named, else numbers or null."""
+    if not isinstance(table, dict) or not all(isinstance(cells, list) for cells in table.values()):
+        return False
+    right = all(
+        isinstance(cell, str if name in words else int | float | None)
+        for name, cells in table.items()
+        for cell in cells
+    )
+    return right and len({len(cells) for cells in table.values()}) <= 1
 
 
 def same_options(first: dict[str, Any], second: dict[str, Any]) -> bool:

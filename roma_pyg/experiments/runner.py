@@ -58,6 +58,12 @@ class Place:
         record = read_record(self.record(run))
         if record is None:
             return None
+        if (record["condition"], record["member"], record["seed"]) != (
+            run.condition,
+            run.member,
+            run.seed,
+        ):
+            return None
         wanted = self.located(run).config.to_dict()
         # A small graph is one subgraph: the size that was there is written to the record.
         return record if same_options(record["config"], wanted) else None

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from roma_pyg.config import DataConfig, RunConfig
+from roma_pyg.config import DataConfig, RunConfig, check, check_fields, describe_type, has_type
 from roma_pyg.options.keys import nearest
 from roma_pyg.options.parser import flatten, load_config
-from roma_pyg.reading import read_yaml, shorten
+from roma_pyg.reading import WrongTypeError, read_yaml, shorten
 
 T = TypeVar("T")
+
+MOST_TRIALS = 1000
+"""Combinations of options that a search tries per member."""
 
 SIMPLE = "simple forecasts"
 """Member that stands for persistence, linear extrapolation, ridge and MLP."""
@@ -41,6 +45,17 @@ class EvaluationPlan:
     nodes: int | None = 1000
     mlp_steps: int = 3000
 
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self, "evaluation")
+        for key in ("horizons", "rollout"):
+            steps = getattr(self, key)
+            check(all(step >= 1 for step in steps), f"evaluation.{key}", "at least 1", steps)
+        for key in ("stride", "times", "rollout_times", "nodes"):
+            value = getattr(self, key)
+            check(value is None or value >= 1, f"evaluation.{key}", "at least 1", value)
+        check(self.mlp_steps >= 0, "evaluation.mlp_steps", "at least 0", self.mlp_steps)
+
 
 @dataclass(frozen=True)
 class Tuning:
@@ -58,6 +73,13 @@ class Tuning:
     seed: int = 100
     condition: str | None = None
 
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self, "tuning")
+        check(self.steps >= 1, "tuning.steps", "at least 1", self.steps)
+        trials = math.prod(map(len, self.options.values()))
+        check(1 <= trials <= MOST_TRIALS, "tuning.options", "1 to 1000 trials", trials)
+
 
 @dataclass(frozen=True)
 class Fit:
@@ -73,6 +95,12 @@ class Fit:
     x: str
     conditions: tuple[str, ...]
     member: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the values."""
+        check_fields(self, "fits")
+        known = ("parameters", "samples", "compute")
+        check(self.x in known, "fits.x", f"one of {', '.join(known)}", self.x)
 
 
 @dataclass(frozen=True)
@@ -284,6 +312,7 @@ def load_experiment(path: Path, profile: str = "small") -> Experiment:
 
 def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment:
     _check_keys(content, KEYS)
+    _check_kinds(content)
     profiles = content.get("profiles") or {"small": {}}
     if profile not in profiles:
         raise ValueError(
@@ -291,6 +320,7 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
         )
     chosen = profiles[profile] or {}
     _check_keys(chosen, PROFILE_KEYS)
+    _check_kinds(chosen)
     files = content.get("config", [])
     files = [files] if isinstance(files, str) else files
     shared = flatten(content.get("options") or {})
@@ -305,11 +335,26 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
         name: {**flatten(options or {}), **special_members[name]}
         for name, options in content["members"].items()
     }
+    if not members:
+        raise ValueError("Expected at least one member in 'members' (got none).")
     reference = content.get("reference", next(iter(members)))
     if reference not in members:
         raise ValueError(f"Expected 'reference' to be a member (got {reference!r}).")
     tuning = {**(content.get("tuning") or {}), **(chosen.get("tuning") or {})}
     plan = {**(content.get("evaluation") or {}), **(chosen.get("evaluation") or {})}
+    evaluation = from_section(EvaluationPlan, plan)
+    search = from_section(Tuning, tuning) if tuning else None
+    fits = [from_section(Fit, item) for item in content.get("fits") or []]
+    named = {
+        "conditions": [name for fit in fits for name in fit.conditions],
+        "members": [fit.member for fit in fits if fit.member is not None],
+    }
+    named["members"] += content.get("reach") or []
+    named["conditions"] += [search.condition] if search and search.condition else []
+    for kind, known in (("conditions", conditions), ("members", members)):
+        unknown = [name for name in named[kind] if name not in known]
+        if unknown:
+            raise ValueError(f"Expected {kind} among {', '.join(known)} (got {unknown}).")
     return Experiment(
         name=path.stem,
         title=str(content.get("title", path.stem)),
@@ -323,9 +368,9 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
         conditions=conditions,
         members=members,
         tests={name: flatten(options) for name, options in (content.get("tests") or {}).items()},
-        evaluation=from_section(EvaluationPlan, plan),
-        tuning=from_section(Tuning, tuning) if tuning else None,
-        fits=[from_section(Fit, item) for item in content.get("fits") or []],
+        evaluation=evaluation,
+        tuning=search,
+        fits=fits,
         simple=bool(content.get("simple", True)),
         reach=list(content.get("reach") or []),
     )
@@ -354,13 +399,57 @@ def from_section(kind: type[T], values: dict[str, Any]) -> T:
     """
     _check_keys(values, {item.name for item in fields(kind)})  # type: ignore[arg-type]
     values = {k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}
+    needed = [
+        item.name
+        for item in fields(kind)  # type: ignore[arg-type]
+        if item.default is MISSING and item.default_factory is MISSING
+    ]
+    missing = [name for name in needed if name not in values]
+    if missing:
+        given = ", ".join(values) or "none"
+        raise ValueError(f"Expected the keys {', '.join(needed)} (got {given}).")
     return kind(**values)
+
+
+# Types of the keys of an experiment file, and of its profiles; null stands for nothing.
+_KINDS: dict[str, Any] = {
+    "title": str,
+    "config": str | list[str],
+    "seeds": list[int],
+    "seed_keys": list[str],
+    "reference": str,
+    "match": bool,
+    "simple": bool,
+    "reach": list[str],
+    "fits": list[dict[str, Any]],
+    "options": dict[str, Any],
+    "evaluation": dict[str, Any],
+    "tuning": dict[str, Any],
+    "tests": dict[str, dict[str, Any]],
+    "conditions": dict[str, dict[str, Any] | None],
+    "members": dict[str, dict[str, Any] | None],
+    "profiles": dict[str, dict[str, Any] | None],
+}
+
+
+def _check_kinds(content: dict[str, Any]) -> None:
+    """Check the types of all keys.
+
+    Raises:
+        WrongTypeError: If one is of another type; the message names it.
+    """
+    for name, value in content.items():
+        if value is not None and not has_type(value, _KINDS[name]):
+            raise WrongTypeError(
+                f"Expected '{name}' to be {describe_type(_KINDS[name])} (got {shorten(value)})."
+            )
 
 
 def _check_keys(values: object, known: set[str]) -> None:
     if not isinstance(values, dict):
         keys = ", ".join(sorted(known))
-        raise ValueError(f"Expected a section with keys {keys} (got {values!r}).")
+        raise ValueError(f"Expected a section with keys {keys} (got {shorten(values)}).")
     for key in values:
         if key not in known:
-            raise ValueError(f"Unknown key '{key}'. Did you mean '{nearest(str(key), known)}'?")
+            short = str(key)[:100]
+            raise ValueError(f"Unknown key '{short}'. Did you mean '{nearest(short, known)}'?")

@@ -70,9 +70,7 @@ def limits(seconds: int = SECONDS, memory: int = SLACK) -> Iterator[None]:
     handler = signal.signal(signal.SIGALRM, stop)
     assert threading.current_thread() is threading.main_thread()
     signal.alarm(seconds)
-    resource.setrlimit(
-        resource.RLIMIT_AS, (pages * resource.getpagesize() + memory, before[1])
-    )
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + memory, before[1]))
     try:
         yield
     finally:
@@ -94,6 +92,16 @@ def call(main: Callable[[list[str]], int], *words: object) -> Outcome:
         except SystemExit as stop:  # argparse
             code = int(stop.code or 0)
     return Outcome(program, code, out.getvalue(), err.getvalue())
+
+
+def attempt(action: Callable[[], object]) -> Exception | None:
+    """The error of the library, if it is one that a user is to read; None if it works."""
+    with limits():
+        try:
+            action()
+        except (ValueError, TypeError, OSError) as error:
+            return error
+    return None
 
 
 def assert_clear(outcome: Outcome, *where: str) -> None:

@@ -25,10 +25,10 @@ from tests.bad_input.harness import (
     Touch,
     assert_clear,
     assert_clear_text,
+    attempt,
     call,
     evil_pickle,
     files,
-    limits,
     npy,
     npy_header,
     npz,
@@ -181,12 +181,14 @@ def loop(path: Path) -> None:
 def bomb(path: Path, method: int = zipfile.ZIP_DEFLATED, size: int = 9 << 27) -> None:
     """Zeros in a small archive, with a header that is honest about them."""
     header = npy((2, size // 16), "'<i8'")
-    with zipfile.ZipFile(path, "w", method) as archive:
-        with archive.open("edge_index.npy", "w", force_zip64=True) as stream:
-            stream.write(header)
-            piece = bytes(1 << 22)
-            for _ in range(size // len(piece)):
-                stream.write(piece)
+    with (
+        zipfile.ZipFile(path, "w", method) as archive,
+        archive.open("edge_index.npy", "w", force_zip64=True) as stream,
+    ):
+        stream.write(header)
+        piece = bytes(1 << 22)
+        for _ in range(size // len(piece)):
+            stream.write(piece)
 
 
 def small_bomb(path: Path) -> None:
@@ -296,8 +298,7 @@ SERIES: dict[str, tuple[str, Write, str | None]] = {
     "csv byte order mark": ("s.csv", text(b"\xef\xbb\xbf" + CELLS.encode()), None),
     "csv crlf": ("s.csv", text(CELLS.replace("\n", "\r\n")), None),
     "csv semicolon": ("s.csv", text(CELLS.replace(",", ";")), None),
-    "csv quotes": ("s.csv", text('"' + CELLS.strip().replace(",", '","').replace("\n", '"\n"') + '"'),
-                   None),
+    "csv quotes": ("s.csv", text('"1","0.5"\n' * NODES), None),
     "csv no last line end": ("s.csv", text(CELLS.strip()), None),
     "csv blank lines": ("s.csv", text(CELLS.replace("\n", "\n\n")), None),
     "csv empty": ("s.csv", text(""), "empty"),
@@ -557,14 +558,11 @@ def test_series(case: str, good: Path, tmp_path: Path) -> None:
     place = "edges.csv" if expected and ("id in" in expected or "such as" in expected) else name
     check(tmp_path, place, expected,
           "--edges", good / "edges.csv", "--series", tmp_path / name)  # fmt: skip
-    with limits():
-        try:
-            series = read_files(good / "edges.csv", tmp_path / name, 1.0, "own", 1, 0)
-        except (ValueError, OSError) as error:
-            assert expected is not None, error
-            assert_clear_text(str(error))
-        else:
-            assert np.isfinite(series.values).all()
+    error = attempt(lambda: read_files(good / "edges.csv", tmp_path / name, 1.0, "own", 1, 0))
+    if expected is None:
+        assert error is None
+    else:
+        assert_clear_text(str(error))
     assert not (tmp_path / "canary").exists(), "something was executed"
 
 

@@ -133,7 +133,7 @@ CASES: dict[str, tuple[Callable[[], object], str | None]] = {
     "arrays of one sample": (lambda: GraphSeries.from_arrays([A, B], VALUES[:, :1]), "at least 2"),
     "arrays ragged": (lambda: GraphSeries.from_arrays([A, B], [[1], [1, 2], [3]]), "values"),
     "arrays of text": (lambda: GraphSeries.from_arrays([A, B], [["a"]] * 3), "values"),
-    "arrays without edges": (lambda: GraphSeries.from_arrays([[], []], VALUES), "at least one edge"),
+    "arrays without edges": (lambda: GraphSeries.from_arrays([[], []], VALUES), "at least one"),
     "arrays of three ends": (lambda: GraphSeries.from_arrays([A, B, B], VALUES), "(2, E)"),
     "arrays transposed": (lambda: GraphSeries.from_arrays(np.ones((9, 2), int), VALUES), "Transp"),
     "arrays of float ids": (lambda: GraphSeries.from_arrays([A, B + 0.5], VALUES), "integer node"),

@@ -58,7 +58,9 @@ YAML: dict[str, tuple[str | bytes, str | None]] = {
     "billion laughs": (LAUGHS, "aliases"),
     "billion laughs by merging": (
         "a: &a {x: 1}\n"
-        + "".join(f"{n}: &{n} {{y: [{', '.join(['*' + o] * 20)}]}}\n" for o, n in ["ab", "bc", "cd", "de"]),
+        + "".join(
+            f"{n}: &{n} {{y: [{', '.join(['*' + o] * 20)}]}}\n" for o, n in ["ab", "bc", "cd", "de"]
+        ),
         "aliases",
     ),
     "cycle": ("data: &d [*d]", "alias inside"),
@@ -210,7 +212,9 @@ def test_any_content(content: object, tmp_path_factory: pytest.TempPathFactory) 
 
 
 @settings(settings.get_profile("bad-input"), max_examples=150)
-@given(text=st.one_of(st.binary(max_size=60), st.text("{}[]:,-&*!|>'\"#%@`?a1 \n\t").map(str.encode)))
+@given(
+    text=st.one_of(st.binary(max_size=60), st.text("{}[]:,-&*!|>'\"#%@`?a1 \n\t").map(str.encode))
+)
 def test_any_text(text: bytes, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.yaml"
     file.write_bytes(text)
