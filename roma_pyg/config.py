@@ -18,6 +18,13 @@ from roma_pyg.reading import WrongTypeError, shorten
 MOST_LAYERS = 1000
 """Layers and levels are made one by one: more would look like a program that hangs."""
 
+MOST_FEATURES = 10_000
+"""Positional features of a kind: each is a vector over all nodes."""
+
+PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
+PRECISIONS += ("64", "32", "16", "bf16")
+"""Names that Lightning knows without a further library."""
+
 MOST_ROUNDS = 10_000
 """Steps that are done one by one between two samples."""
 
@@ -313,13 +320,9 @@ class PositionalConfig:
     def __post_init__(self) -> None:
         """Check the values."""
         check_fields(self, "positional")
-        check(self.eigenmaps >= 0, "positional.eigenmaps", "non-negative", self.eigenmaps)
-        check(
-            self.walk_embedding >= 0,
-            "positional.walk_embedding",
-            "non-negative",
-            self.walk_embedding,
-        )
+        for key in ("eigenmaps", "walk_embedding"):
+            value = getattr(self, key)
+            check(0 <= value <= MOST_FEATURES, f"positional.{key}", "in [0, 10000]", value)
         check(self.walk_window >= 1, "positional.walk_window", "at least 1", self.walk_window)
         check(self.stored >= 0, "positional.stored", "non-negative", self.stored)
         check(self.num_features >= 1, "positional", "at least one feature", self.num_features)
@@ -821,6 +824,12 @@ class TrainingConfig:
             "training.checkpoint_interval",
             "non-negative",
             self.checkpoint_interval,
+        )
+        check(
+            self.precision in PRECISIONS,
+            "training.precision",
+            f"one of {', '.join(PRECISIONS)}",
+            self.precision,
         )
         check(
             self.resume in (True, False, "auto"),

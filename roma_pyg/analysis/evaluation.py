@@ -96,7 +96,7 @@ def evaluate(
     wanted_views = {view: VIEWS[view] for view in VIEWS if view in views}
     chosen_times: dict[str, list[int]] = {}
     for time_part in dict.fromkeys(part for _, part in wanted_views.values()):
-        times = _choose_times(split.times[time_part], series.num_steps - length, times_per_view)
+        times = choose_times(split.times[time_part], series.num_steps - length, times_per_view)
         chosen_times[time_part] = times
         nodes_of = {
             view: _choose_nodes(split.nodes[nodes], nodes_limit, seed)
@@ -187,8 +187,17 @@ def _plan(
     return _Plan(tuple(sorted(set(horizons))), tuple(dict.fromkeys(noises)), tuple(modes), stride)
 
 
-def _choose_times(times: range, last: int, count: int) -> list[int]:
-    """Evenly spaced times, as many as there are room for, none above ``last``."""
+def choose_times(times: range, last: int, count: int) -> list[int]:
+    """Evenly spaced times, as many as there are room for, none above ``last``.
+
+    Args:
+        times: Forecast times to choose from.
+        last: The last time at which the longest horizon ends inside the series.
+        count: How many, at most.
+
+    Raises:
+        ValueError: If there is no such time, or none is wanted.
+    """
     usable = times[: max(0, last - times.start + 1)]
     if count < 1:
         raise ValueError(f"Expected 'times_per_view' to be at least 1 (got {count}).")

@@ -63,8 +63,9 @@ def _run(argv: Sequence[str] | None) -> int:
             )
     for name, least in (("times", 1), ("noise", 0), ("seed", 0)):
         value = getattr(arguments, name)
-        if value is not None and not value >= least:
-            raise ValueError(f"Expected '--{name}' to be at least {least} (got {value}).")
+        if value is not None and not least <= value < float("inf"):
+            expected = "finite" if value == float("inf") else f"at least {least}"
+            raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
 
     from roma_pyg.training.analysis import analyze_run
 

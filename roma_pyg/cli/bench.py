@@ -83,7 +83,8 @@ def _perform(options: argparse.Namespace) -> int:
     experiment = load_experiment(path, options.profile)
     if options.command == "run":
         if options.jobs < 1 or (options.threads is not None and options.threads < 1):
-            raise ValueError("Expected '--jobs' and '--threads' of at least 1.")
+            got = f"{options.jobs} and {options.threads}"
+            raise ValueError(f"Expected '--jobs' and '--threads' of at least 1 (got {got}).")
         selection = Selection(options.members, options.conditions, options.seeds)
         if options.dry_run:
             write(states(Place(options.output, experiment)))

@@ -21,6 +21,30 @@ def _is_expected(error: Exception) -> bool:
     return isinstance(error, (ValueError, OSError, *([store.StoreError] if store else [])))
 
 
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether an allocation failed, in Python, on the CPU or on a GPU."""
+    words = ("can't allocate memory", "out of memory")
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and any(word in str(error) for word in words)
+    )
+
+
+def _message(error: Exception) -> str:
+    """What the user is told: also of errors of the system what was expected, and what came."""
+    if _is_out_of_memory(error):
+        what = " ".join(str(error).split())[:200] or "an allocation failed"
+        return (
+            f"Expected enough memory (got: {what}): close other programs, or choose smaller data, "
+            "batches or models."
+        )
+    if isinstance(error, OSError) and error.strerror:
+        place = "" if error.filename is None else f"'{error.filename}'"
+        if error.strerror.startswith("Expected"):
+            return f"{error.strerror}{f' ({place})' if place else ''}"
+        return f"Expected to read or write {place or 'a file'} (got: {error.strerror})."
+    return str(error)
+
+
 def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.") -> int:
     """Run a command; turn expected errors into one line on stderr and the exit code 2.
 
@@ -49,16 +73,10 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
         # end, which must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except MemoryError as error:
-        sys.stderr.write(
-            f"{program}: error: Expected enough memory (got: {error or 'an allocation failed'}): "
-            "close other programs, or choose smaller data, batches or models.\n"
-        )
-        return 2
     except Exception as error:
-        if not _is_expected(error):
+        if not _is_expected(error) and not _is_out_of_memory(error):
             raise
         if os.environ.get("ROMA_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        sys.stderr.write(f"{program}: error: {error}\n")
+        sys.stderr.write(f"{program}: error: {_message(error)}\n")
         return 2

@@ -82,8 +82,9 @@ def _run(argv: Sequence[str] | None) -> int:
         ("nodes", [arguments.nodes], 0),
     ):
         for value in values:
-            if not value >= least:
-                raise ValueError(f"Expected '--{name}' to be at least {least} (got {value}).")
+            if not least <= value < float("inf"):
+                expected = "finite" if value == float("inf") else f"at least {least}"
+                raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
 
     from roma_pyg.cli.train import default_horizons
     from roma_pyg.training.run import evaluate_run

@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
 
 
+MOST_STEPS = 1_000_000
+"""Longest rollout, in samples: each is a column of the output."""
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run ``roma-predict``; return its exit code."""
     return guarded("roma-predict", lambda: _run(argv), "stopped; nothing is left of the output.")
@@ -170,6 +174,10 @@ def _run(argv: Sequence[str] | None) -> int:
     device = arguments.device
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            "Expected a GPU for '--device cuda' (got none that torch can use): take auto or cpu."
+        )
     forecaster = RomaForecaster.for_series(
         model.to(device),
         series,
@@ -222,8 +230,13 @@ def _check(arguments: argparse.Namespace) -> None:
         ("batch-size", [arguments.batch_size], 1),
     ):
         for value in values:
-            if value is not None and not value >= least:
-                raise ValueError(f"Expected '--{name}' to be at least {least} (got {value}).")
+            if value is not None and not least <= value < float("inf"):
+                expected = "finite" if value == float("inf") else f"at least {least}"
+                raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
+    if (arguments.horizon or 0) > MOST_STEPS:
+        raise ValueError(
+            f"Expected '--horizon' to be at most {MOST_STEPS:,} (got {arguments.horizon:,})."
+        )
     if (arguments.edges is None) != (arguments.series is None):
         raise ValueError("Expected both '--edges' and '--series' (got one of them).")
     if arguments.data is not None and arguments.edges is not None:

@@ -163,10 +163,12 @@ def _chunks(table: CsvTable, columns: Sequence[int], dtype: str) -> Iterator[pd.
         encoding=_ENCODING,
     ) as reader:
         for chunk in reader:
+            if chunk.shape[1] != table.num_columns:
+                raise _ragged(table, f"{chunk.shape[1]} in line {table.line(0)}")
             yield chunk if whole else chunk[list(columns)]
 
 
-def _ragged(table: CsvTable, error: Exception) -> ValueError:
+def _ragged(table: CsvTable, error: Exception | str) -> ValueError:
     problem = str(error).strip()
     return ValueError(
         f"{table.path}: Expected {table.num_columns} columns in every row (got: {problem})."

@@ -78,17 +78,26 @@ class Job:
 
     @classmethod
     def read(cls, path: Path) -> Job:
-        """Read a job that was written by :meth:`write`."""
+        """Read a job that was written by :meth:`write`.
+
+        Raises:
+            ValueError: If it is damaged.
+        """
         content = read_json(path)
-        return cls(
-            **{
-                **content,
-                "record": Path(content["record"]),
-                "config": from_dict(RunConfig, content["config"]),
-                "evaluation": from_section(EvaluationPlan, content["evaluation"]),
-                "tests": {k: from_dict(DataConfig, v) for k, v in content["tests"].items()},
-            }
-        )
+        try:
+            return cls(
+                **{
+                    **content,
+                    "record": Path(content["record"]),
+                    "config": from_dict(RunConfig, content["config"]),
+                    "evaluation": from_section(EvaluationPlan, content["evaluation"]),
+                    "tests": {k: from_dict(DataConfig, v) for k, v in content["tests"].items()},
+                }
+            )
+        except (TypeError, KeyError, AttributeError, ValueError) as error:
+            raise ValueError(
+                f"Expected '{path}' to be a job of roma-bench (got {error!r})."
+            ) from error
 
 
 def perform(job: Job) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 
 from roma_pyg.analysis.curves import read_scalars
-from roma_pyg.analysis.evaluation import Evaluation, evaluate
+from roma_pyg.analysis.evaluation import Evaluation, choose_times, evaluate
 from roma_pyg.analysis.scores import Mode
 from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig, TrainingConfig
@@ -87,6 +87,7 @@ def _train(
 ) -> Path:
     """Train in a folder, from a checkpoint on; returns the folder."""
     options = config.training
+    accelerator = _accelerator(options)
     L.seed_everything(options.seed, verbose=False)
     if data is None:
         # A run that goes on keeps its memory, also where it would be found anew with other signs.
@@ -129,7 +130,7 @@ def _train(
     )
     with _quiet_lightning():
         trainer = L.Trainer(
-            accelerator=_accelerator(options),
+            accelerator=accelerator,
             devices=1,
             precision=options.precision,  # type: ignore[arg-type]
             max_steps=options.max_steps,
@@ -216,6 +217,8 @@ def evaluate_run(
     """
     model, config = load_model(run)
     data = GraphSeriesData(config.data, config.training, memory=model.memory, progress=progress)
+    # Before the MLP is trained: horizons that the series has no room for.
+    choose_times(data.split.times["test"], data.series.num_steps - max(horizons), times or 1)
     methods: list[Forecaster] = fit_baselines(
         data.series,
         data.split,
@@ -268,6 +271,13 @@ def _accelerator(options: TrainingConfig) -> str:
     """Return ``gpu`` for ``auto`` where CUDA is, else ``cpu``: other devices lack float64."""
     if options.accelerator == "auto":
         return "gpu" if torch.cuda.is_available() else "cpu"
+    if options.accelerator == "gpu" and not (
+        torch.cuda.is_available() or torch.backends.mps.is_available()
+    ):
+        raise ValueError(
+            "Expected a GPU for 'training.accelerator' = 'gpu' (got none that torch can use): take "
+            "'auto' or 'cpu', or install a build of torch for the GPU."
+        )
     return options.accelerator
 
 

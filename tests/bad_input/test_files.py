@@ -307,6 +307,9 @@ SERIES: dict[str, tuple[str, Write, str | None]] = {
     "csv same names": ("s.csv", text("a,b,a\n" + "1,2,3\n" * NODES), "'a' for columns 0 and 2"),
     "csv ragged": ("s.csv", text(CELLS + "1,2\n"), "row 40"),
     "csv long row": ("s.csv", text(CELLS + "1," * 500 + "1\n"), "columns in every row"),
+    "csv long rows": ("s.csv", text("a,b\n" + "1,2,3\n" * NODES), "columns in every row"),
+    "csv short rows": ("s.csv", text("a,b,c\n" + "1,2\n" * NODES), "columns in every row"),
+    "csv header across lines": ("s.csv", text('"a\nb",c\n' + "1,2\n" * NODES), "s.csv"),
     "csv nan": ("s.csv", text(CELLS.replace("\n", ",nan\n", 1).replace(
         "\n", ",1\n").replace(",nan,1\n", ",nan\n")), "row 0"),
     "csv NA": ("s.csv", text("1,2\n3,NA\n"), "'NA'"),
@@ -436,6 +439,9 @@ EDGES: dict[str, tuple[str, Write, str | None]] = {
     "csv ragged": ("e.csv", text(LINES + "1,2,3\n"), "columns in every row"),
     "csv binary": ("e.csv", text(bytes(range(256)) * 3), "e.csv"),
     "csv empty": ("e.csv", text(""), "empty"),
+    "csv without the column of weights": (
+        "e.csv", text("source,target,weight\n0,1\n"), "columns in every row"),
+    "csv without targets": ("e.csv", text("source,target\n0\n1\n"), "columns in every row"),
     # .parquet
     "parquet": ("e.parquet", frame(source=RING[0], target=RING[1]), None),
     "parquet dictionary of ids": (

@@ -173,7 +173,6 @@ CASES: dict[str, tuple[Callable[[], object], str | None]] = {
     "subgraphs larger than the graph": (
         lambda: SubgraphSampler(Graph.from_edges(A, B, 3), 9, 4), None),
 }  # fmt: skip
-HAND_MADE = len(CASES)
 
 
 @pytest.mark.filterwarnings("ignore:.*disconnected:UserWarning")
@@ -201,7 +200,7 @@ FORECASTS: dict[str, tuple[Callable[[GraphSeries], GraphSeries], str | None]] = 
     "no samples": (lambda s: GraphSeries(s.graph, s.values[:, :0]), "at least 8 samples"),
     "no nodes": (lambda s: GraphSeries(Graph.from_edges(A[:0], A[:0], 0), s.values[:0]), "node"),
 }  # fmt: skip
-MORE = len(FORECASTS)
+HAND_MADE = len(CASES) + len(FORECASTS)
 
 
 @pytest.mark.parametrize("name", FORECASTS)

@@ -202,7 +202,7 @@ def test_refuses_weights_of_another_size(tmp_path, content):
     ):
         load(write(tmp_path, content))
     content["state_dict"] = {}
-    with pytest.raises(ValueError, match=r"(?s)weights that fit its configuration: .*Missing key"):
+    with pytest.raises(ValueError, match=r"weights that fit its configuration \(got no 'mean'"):
         load(write(tmp_path, content))
 
 
