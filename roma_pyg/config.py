@@ -21,8 +21,10 @@ MOST_LAYERS = 1000
 MOST_FEATURES = 10_000
 """Positional features of a kind: each is a vector over all nodes."""
 
-PRECISIONS = ("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed")
-PRECISIONS += ("64", "32", "16", "bf16")
+PRECISIONS = (
+    *("32-true", "64-true", "16-true", "bf16-true", "16-mixed", "bf16-mixed"),
+    *("64", "32", "16", "bf16"),
+)
 """Names that Lightning knows without a further library."""
 
 MOST_ROUNDS = 10_000
