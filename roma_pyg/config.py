@@ -16,7 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 from roma_pyg.reading import WrongTypeError, shorten
 
 MOST_LAYERS = 1000
-"""Layers and levels are made one by one: more would look like a program that hangs."""
+"""Layers, levels and blocks are made one by one: more would look like a program that hangs."""
 
 MOST_FEATURES = 10_000
 """Positional features of a kind: each is a vector over all nodes."""
@@ -359,8 +359,9 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         """Check the values."""
-        check(self.size >= 0, "memory.size", "non-negative", self.size)
-        check(self.blocks >= 2, "memory.blocks", "at least 2", self.blocks)
+        check_fields(self, "memory")
+        check(0 <= self.size <= MOST_FEATURES, "memory.size", "in [0, 10000]", self.size)
+        check(2 <= self.blocks <= MOST_LAYERS, "memory.blocks", "in [2, 1000]", self.blocks)
 
 
 @dataclass

@@ -39,10 +39,15 @@ class Checkpoint:
     path: Path
 
     def memory(self) -> NodeMemory | None:
-        """What the memory of the nodes consists of; None for a model without memory."""
+        """What the memory of the nodes consists of; None for a model without memory.
+
+        Raises:
+            ValueError: If the weights do not fit the configuration.
+        """
         data = self.config.data
         if data.memory.size == 0:
             return None
+        check_weights_fit(self, model_shapes(self.config.model, data))
         memory = NodeMemory(data.memory.size, data.window, data.horizon)
         prefix = "memory."
         memory.load_state_dict(
