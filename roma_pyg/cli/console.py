@@ -16,9 +16,7 @@ def write(text: str = "") -> None:
 
 def _is_expected(error: Exception) -> bool:
     """Whether an error is the user's to mend, and needs no traceback."""
-    # A module that was never imported raised nothing; importing it here would be slow.
-    store = sys.modules.get("roma_pyg.data.store")
-    return isinstance(error, (ValueError, OSError, *([store.StoreError] if store else [])))
+    return isinstance(error, ValueError | OSError)
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -150,7 +150,7 @@ def test_yaml(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     else:
         # A value is the business of its option; what the file itself is must be said of the file.
         where = [expected] if "." in expected else [expected, "own.yaml"]
-        assert_clear(outcome, *where[:1] if expected in ("recipe",) else where)
+        assert_clear(outcome, *(where[:1] if expected == "recipe" else where))
     assert [path.name for path in tmp_path.iterdir()] == ["own.yaml"]
 
 

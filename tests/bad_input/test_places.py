@@ -7,7 +7,6 @@ import resource
 import signal
 import subprocess
 import sys
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,8 +216,7 @@ def test_words(
     }  # fmt: skip
     main, words, expected = WORDS[case]
     before, elsewhere = files(tmp_path), files(good)
-    with warnings.catch_warnings():
-        outcome = call(main, *(places.get(str(word), word) for word in words))
+    outcome = call(main, *(places.get(str(word), word) for word in words))
     assert_clear(outcome, expected)
     left = {name for name in set(files(tmp_path)) - set(before) if ".cache" not in name}
     assert not left, "files are left behind"
