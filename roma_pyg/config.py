@@ -423,7 +423,7 @@ class DataConfig:
         window: Samples of history given to the model (K).
         horizon: Samples ahead that the model is trained to forecast directly.
         nodes_per_graph: Nodes B of a sampled subgraph.
-        graphs_per_batch: Subgraphs per training step.
+        graphs_per_batch: Subgraphs per training step, of each process.
         walk_length: Steps of the random walks that draw a subgraph (published: 16). Shorter
             walks meet more leaves and fewer hubs.
         max_neighbors: Neighbours of a node that its first layer sees; sampled above this.
@@ -767,6 +767,8 @@ class TrainingConfig:
         compile: Compile the operator network by ``torch.compile``: some 20 s at the start, for
             steps that are a tenth faster; needs a C++ compiler on the CPU.
         precision: Lightning precision, such as ``32-true`` or ``bf16-mixed``.
+        timeout: Seconds that one of several processes waits for the others before it ends the run;
+            more than rank 0 takes for the figures of a validation, or a checkpoint.
         resume: Continue the run in ``output/name`` from its last checkpoint, which must be there;
             with ``auto`` from the last good one, or from the start where there is none.
     """
@@ -796,6 +798,7 @@ class TrainingConfig:
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     compile: bool = False
     precision: str = "32-true"
+    timeout: float = 600.0
     resume: bool | Literal["auto"] = False
 
     def __post_init__(self) -> None:
@@ -822,6 +825,7 @@ class TrainingConfig:
         check(is_plain_name(self.name), "training.name", "a plain folder name", self.name)
         check(0 <= self.seed < 2**32, "training.seed", "in [0, 2^32)", self.seed)
         check(0 <= self.workers <= 1000, "training.workers", "in [0, 1000]", self.workers)
+        check(self.timeout > 0, "training.timeout", "positive", self.timeout)
         check(
             self.checkpoint_interval >= 0,
             "training.checkpoint_interval",

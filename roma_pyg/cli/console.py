@@ -7,6 +7,8 @@ import sys
 import traceback
 from collections.abc import Callable
 
+from roma_pyg import ranks
+
 
 def write(text: str = "") -> None:
     """Write one line, or several, to the standard output."""
@@ -46,6 +48,9 @@ def _message(error: Exception) -> str:
 def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.") -> int:
     """Run a command; turn expected errors into one line on stderr and the exit code 2.
 
+    Of several ranks each tells its own errors, with its number; what ends all of them alike, such
+    as Ctrl-C, is told by rank 0.
+
     With ``ROMA_DEBUG=1`` in the environment the traceback is written as well. Unexpected errors
     pass through.
 
@@ -64,7 +69,8 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
     try:
         return command()
     except KeyboardInterrupt:
-        sys.stderr.write(f"\n{program}: {stopped}\n")
+        if ranks.rank() == 0:
+            sys.stderr.write(f"\n{program}: {stopped}\n")
         return 130
     except BrokenPipeError:
         # The reader, such as `head`, has seen enough. Python flushes stdout once more at its
@@ -76,5 +82,5 @@ def guarded(program: str, command: Callable[[], int], stopped: str = "stopped.")
             raise
         if os.environ.get("ROMA_DEBUG", "0") not in ("", "0"):
             traceback.print_exc()
-        sys.stderr.write(f"{program}: error: {_message(error)}\n")
+        sys.stderr.write(f"{ranks.title(program)}: error: {_message(error)}\n")
         return 2

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from roma_pyg import ranks
 from roma_pyg.cli.console import guarded, write
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
     from roma_pyg.config import RunConfig
     from roma_pyg.data.series import GraphSeries
+    from roma_pyg.models.graph_operator import GraphOperator
 
 
 MOST_STEPS = 1_000_000
@@ -30,7 +32,8 @@ def _make_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="roma-predict",
         description="Forecast every node of a graph with a trained model, subgraph by subgraph: "
-        "memory does not grow with the series. Rows are nodes, columns steps ahead.",
+        "memory does not grow with the series. Rows are nodes, columns steps ahead. Ranks that "
+        "torchrun starts share the work.",
     )
     add = parser.add_argument
     add("run", type=Path, metavar="RUN", help="folder of the run, such as runs/roma")
@@ -124,19 +127,29 @@ def _run(argv: Sequence[str] | None) -> int:
     arguments = _make_parser().parse_args(argv)
     _check(arguments)
     # torch is slow to import: the command line is checked first.
+    from roma_pyg import exchange
+    from roma_pyg.training.restore import load_model
+
+    model, config = load_model(arguments.run)
+    with exchange.connected(config.training.timeout):
+        return _predict(arguments, model, config)
+
+
+def _predict(arguments: argparse.Namespace, model: GraphOperator, config: RunConfig) -> int:
+    """Forecast with the other ranks, if there are any; rank 0 evaluates and tells of the result."""
     import numpy as np
     import torch
     from tqdm import tqdm
 
+    from roma_pyg import exchange
     from roma_pyg.analysis.forecast_check import check_forecast
     from roma_pyg.data.affine import AffineScaling
-    from roma_pyg.data.export import Header, RowWriter
+    from roma_pyg.data.export import Header
     from roma_pyg.data.history import History
+    from roma_pyg.data.shared_export import SharedRowWriter
     from roma_pyg.models.forecast import RomaForecaster
     from roma_pyg.models.predict import predict, rounds
-    from roma_pyg.training.restore import load_model
 
-    model, config = load_model(arguments.run)
     horizon = config.data.horizon
     steps = list(range(1, (arguments.horizon or horizon) + 1))
     if arguments.steps:
@@ -149,7 +162,9 @@ def _run(argv: Sequence[str] | None) -> int:
     stride = arguments.stride or horizon
     if stride > horizon:
         raise ValueError(f"Expected '--stride' in [1, {horizon}] (got {stride}).")
-    series = _open(arguments, config)
+    with exchange.first():
+        series = _open(arguments, config)
+        position = _positional(arguments, config, series)
     time = series.num_steps if arguments.time is None else arguments.time
     past = History(series.values, time, config.data.window, arguments.noise, arguments.seed)
     if arguments.evaluate and time >= series.num_steps:
@@ -162,7 +177,7 @@ def _run(argv: Sequence[str] | None) -> int:
     about |= {"dt": series.dt, "unit": "scaled" if arguments.scaled else "of the data"}
     header = Header([str(step) for step in steps], series.extras.get("label"), about)
     try:
-        writer = RowWriter(
+        writer = SharedRowWriter(
             arguments.output,
             series.num_nodes,
             header,
@@ -178,29 +193,36 @@ def _run(argv: Sequence[str] | None) -> int:
         raise ValueError(
             "Expected a GPU for '--device cuda' (got none that torch can use): take auto or cpu."
         )
-    forecaster = RomaForecaster.for_series(
-        model.to(device),
-        series,
-        time=time,
-        position=_positional(arguments, config, series),
-        seed=arguments.seed,
-        batch_size=arguments.batch_size,
-        progress=True,
-    )
+    if device == "cuda" and ranks.size() > 1:
+        device = f"cuda:{ranks.local_rank() % torch.cuda.device_count()}"
+    with exchange.joint():
+        forecaster = RomaForecaster.for_series(
+            model.to(device),
+            series,
+            time=time,
+            position=position,
+            seed=arguments.seed,
+            batch_size=arguments.batch_size,
+            progress=ranks.rank() == 0,
+        )
     wanted: int | list[int] = steps if arguments.steps else len(steps)
     passes = len(rounds(wanted, horizon, stride))
 
     def bar(text: str, total: int) -> tqdm[Any]:
         # Nodes per second, and the time that is left, are part of tqdm's line.
-        return tqdm(total=total, desc=text, unit=" nodes", unit_scale=True, disable=None)
+        quiet = True if ranks.rank() > 0 else None
+        return tqdm(total=total, desc=text, unit=" nodes", unit_scale=True, disable=quiet)
 
     with writer:
-        with bar("Forecasting", passes * series.num_nodes) as progress:
+        share = passes * series.num_nodes // ranks.size()
+        with bar("Forecasting", share) as progress, exchange.joint():
             predict(forecaster, past, writer, wanted, stride, progress.update)
-        if arguments.evaluate:
+        if arguments.evaluate and ranks.rank() == 0:
             order = series.extras.get("order_parameter")
             with bar("Evaluating", series.num_nodes) as progress:
                 check = check_forecast(writer.rows, steps, past, series.dt, order, progress.update)
+    if ranks.rank() > 0:
+        return 0
     write(
         f"{arguments.output}: {series.num_nodes:,} nodes x {len(steps)} steps ahead, samples "
         f"{time + steps[0] - 1} to {time + steps[-1] - 1}, {_unit(series, arguments.scaled)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from roma_pyg import ranks
 from roma_pyg.cli.console import guarded, write
 from roma_pyg.config import RunConfig
 from roma_pyg.options.parser import parse_arguments
@@ -54,11 +55,15 @@ def _run(argv: Sequence[str] | None) -> int:
     try:
         run = train(config)
     except Stopped as stop:
-        sys.stderr.write(f"roma-train: {stop} The same command with --resume auto goes on.\n")
+        if ranks.rank() == 0:
+            sys.stderr.write(f"roma-train: {stop} The same command with --resume auto goes on.\n")
         return int(stop.code or 0)
+    if ranks.rank() > 0:
+        return 0
     summary = _read_summary(run / "summary.json")
+    together = f" on {summary['ranks']} ranks" if summary.get("ranks", 1) > 1 else ""
     write(
-        f"{summary['parameters']:,} parameters, {summary['steps']:,} steps at "
+        f"{summary['parameters']:,} parameters, {summary['steps']:,} steps{together} at "
         f"{summary['steps_per_second']:.2f} steps/s, peak memory "
         f"{summary['peak_memory_mib'] / 1024:.2f} GiB."
     )

@@ -11,6 +11,7 @@ import lightning as L
 import numpy as np
 from torch.utils.data import DataLoader
 
+from roma_pyg import exchange, ranks
 from roma_pyg.config import DataConfig, TrainingConfig
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray
@@ -50,6 +51,9 @@ class GraphSeriesData(L.LightningDataModule):
     times are in neither. (Positional features see the whole graph, but no series; the memory of a
     node, held out or not, sees its own series at training times.)
 
+    Each of several ranks gets its part of joint batches, see `WindowStream`; the data set itself is
+    generated, and its positional features are computed, by rank 0, for which the others wait.
+
     Args:
         data: Data set, split and sampling.
         training: Seed, steps and workers.
@@ -73,6 +77,17 @@ class GraphSeriesData(L.LightningDataModule):
     ) -> None:
         """Load or generate the data."""
         super().__init__()
+        with exchange.first():
+            self._load(data, training, series, progress)
+        self._memory, self._progress = memory, progress
+
+    def _load(
+        self,
+        data: DataConfig,
+        training: TrainingConfig,
+        series: GraphSeries | None,
+        progress: bool,
+    ) -> None:
         self.options = data
         self.training = training
         if series is None and data.system != "files":
@@ -86,7 +101,6 @@ class GraphSeriesData(L.LightningDataModule):
         self.position: FloatArray = node_positions(
             self.series, data.positional, Path(data.root) / ".cache"
         )
-        self._memory, self._progress = memory, progress
         # Subgraphs have one size: a model made for few training nodes takes no more in validation.
         size = min(data.nodes_per_graph, len(self.split.nodes["train"]))
         self.samplers = {
@@ -107,13 +121,21 @@ class GraphSeriesData(L.LightningDataModule):
     @cached_property
     def memory(self) -> NodeMemory | None:
         """What the memory of the nodes consists of; None where ``data.memory.size`` is 0."""
-        options = self.options
-        if options.memory.size == 0 or self._memory is not None:
+        if self.options.memory.size == 0 or self._memory is not None:
             return self._memory
+        return exchange.tell(self._find_memory)
+
+    def _find_memory(self) -> NodeMemory:
+        options = self.options
         memory = NodeMemory(options.memory.size, options.window, options.horizon)
         nodes, times = self.split.nodes["train"], self.split.times["train"]
         memory.fit(self.series.values, nodes, times, options.noise, options.seed)
         return memory
+
+    def prepare_features(self) -> None:
+        """Find the features of the nodes, together with the other ranks, which must do so, too."""
+        with exchange.joint():
+            _ = self.features
 
     @cached_property
     def features(self) -> NodeFeatures:
@@ -131,12 +153,12 @@ class GraphSeriesData(L.LightningDataModule):
         )
 
     def statistics(self, count: int = 80) -> Iterator[SubgraphBatch]:
-        """Training batches with targets at every step ahead, to fit scales on.
+        """Training batches with targets at every step ahead, to fit scales on; joint ones of ranks.
 
         Args:
             count: Number of batches; they are the same at every call.
         """
-        stream = self._stream("train", STATISTICS, steps_ahead=None)
+        stream = self._stream("train", STATISTICS, steps_ahead=None, whole=True)
         return (stream.batch(index) for index in range(count))
 
     def train_dataloader(self) -> DataLoader[SubgraphBatch]:
@@ -174,7 +196,9 @@ class GraphSeriesData(L.LightningDataModule):
         start: int = 0,
         stop: int | None = None,
         rollout: int = 1,
+        whole: bool = False,
     ) -> WindowStream:
+        rank, size = (0, 1) if whole else (ranks.rank(), ranks.size())
         return WindowStream(
             self.series.values,
             self.features,
@@ -185,9 +209,11 @@ class GraphSeriesData(L.LightningDataModule):
             horizon=self.options.horizon,
             noise=self.options.noise,
             steps_ahead=steps_ahead,
-            graphs=self.options.graphs_per_batch,
+            graphs=self.options.graphs_per_batch * (ranks.size() // size),
             rollout=rollout,
             seed=3 * self.training.seed + purpose,
             start=start,
             stop=stop,
+            part=rank,
+            parts=size,
         )

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from roma_pyg import exchange
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 
@@ -181,6 +182,9 @@ class NodeMemory(nn.Module):
         ``blocks``, and row b of the result forgets block b and what overlaps with it
         (cross-fitting): with it, forecasts from block b are as good as those from unseen times.
 
+        Ranks that work on parts of one thing (`roma_pyg.exchange.joint`) share the nodes, and get
+        the memory of all.
+
         Args:
             values: Series, shape ``(N, T)``, may be a memory map; windows that are not finite are
                 skipped.
@@ -196,6 +200,10 @@ class NodeMemory(nn.Module):
             Time O(n len(times) M (K + M)) at most, memory O(blocks n M).
         """
         wanted = np.arange(len(values)) if nodes is None else np.asarray(nodes, np.int64)
+        part, parts = exchange.place()
+        # Whole pieces of `_windows`, so that rounding does not depend on the number of ranks.
+        edges = [_NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1)]
+        own = wanted[slice(*edges)]
         result = np.zeros((blocks + 1, len(wanted), self.size), dtype=np.float32)
         steps = len(self.steps)
         joint = (self.modes / self.scale).permute(1, 2, 0).flatten(1).cpu()
@@ -208,13 +216,14 @@ class NodeMemory(nn.Module):
         # Moments between two cuts are found once; a block sums those outside of it.
         cuts = sorted({0, len(grid), *(edge for pair in forgotten for edge in pair)})
         bar = tqdm(
-            total=len(wanted),
+            total=len(own),
             desc="Memory of the nodes",
             unit=" nodes",
             unit_scale=True,
             disable=None if progress and len(wanted) > MANY_NODES else True,
         )
-        for place, lags, target in self._windows(values, wanted, times, noise, seed):
+        for local, lags, target in self._windows(values, own, times, noise, seed):
+            place = slice(edges[0] + local.start, edges[0] + local.stop)
             good = (lags.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
             lags = torch.where(good, (lags - level) / spread, 0.0)
             known = lags @ shared[:-1] + shared[-1]
@@ -236,6 +245,9 @@ class NodeMemory(nn.Module):
                 result[row, place] = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
             bar.update(len(lags))
         bar.close()
+        if parts > 1:
+            for row in torch.from_numpy(result):
+                row.copy_(exchange.total(row))
         return result
 
     def _grid(self, times: range) -> IntArray:

@@ -27,6 +27,10 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     copied, between forked workers. Only the given nodes at ``time - K`` to ``time + horizon - 1``
     are read, for the given times.
 
+    A stream may be one of ``parts``, whose batches make up those of one stream with ``parts *
+    graphs`` subgraphs: the same subgraphs, times, noise, steps ahead and seeds. To that end each
+    part draws all subgraphs, which are small, and reads the series for its own.
+
     Args:
         values: Series of the data set, shape ``(N, T)``, may be a memory map.
         features: Features of the nodes of the data set.
@@ -44,6 +48,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         seed: Seed of the stream, non-negative.
         start: First batch.
         stop: Batch to stop before; None never stops.
+        part: Number of this part, in ``[0, parts)``.
+        parts: Parts of a joint batch.
 
     Raises:
         ValueError: If shapes do not fit, there is no time to draw, a window or target would leave
@@ -67,6 +73,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         seed: int = 0,
         start: int = 0,
         stop: int | None = None,
+        part: int = 0,
+        parts: int = 1,
     ) -> None:
         """Bind the stream to the data; nothing is read yet."""
         super().__init__()
@@ -87,6 +95,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         for name, number, least in (*numbers, ("start", start, 0)):
             if number < least:
                 raise ValueError(f"Expected '{name}' to be at least {least} (got {number}).")
+        if not 0 <= part < parts:
+            raise ValueError(f"Expected 'part' in [0, {parts}) (got {part}).")
         self.values = values
         self.features = features
         self.nodes = nodes
@@ -102,6 +112,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         self.seed = seed
         self.start = start
         self.stop = stop
+        self.part = part
+        self.parts = parts
 
     def __iter__(self) -> Iterator[SubgraphBatch]:
         """Yield batches, shared among the workers of a loader."""
@@ -127,9 +139,12 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         later: list[NDArray[np.float32]] = []
         rounds = 1 + int(rng.integers(self.rollout)) if self.rollout > 1 else 1
         shift = (rounds - 1) * self.horizon
-        for _ in range(self.graphs):
+        for number in range(self.graphs * self.parts):
             sub = self.sampler.sample(rng)
             time = self.times[int(rng.integers(len(self.times) - shift))]
+            if number // self.graphs != self.part:
+                self._pass_over(sub, len(steps), rounds, rng)
+                continue
             rows = self.nodes[sub.nodes]
             history = read_window(self.values, rows, time - self.window, time)
             core = rows[: sub.num_core]
@@ -153,6 +168,13 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             seed=int(rng.integers(2**62)),
             later=later,
         )
+
+    def _pass_over(self, sub: Subgraph, steps: int, rounds: int, rng: np.random.Generator) -> None:
+        """Draw the noise of a subgraph of another part, and drop it."""
+        core, halo = sub.num_core, len(sub.nodes) - sub.num_core
+        count = len(sub.nodes) * self.window + core * steps + halo * self.window * (rounds - 1)
+        if self.noise:
+            rng.standard_normal(count, dtype=np.float32)
 
     def _later(
         self, halo: IntArray, time: int, rounds: int, rng: np.random.Generator

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from roma_pyg import exchange
 from roma_pyg.config import EffectiveConfig
 from roma_pyg.nn.trunk import LATENT, DeepONet, Nomad
 from roma_pyg.physics import Jet
@@ -56,7 +57,8 @@ class Residual:
         for level, (value, gradient, rate) in enumerate(parts):
             terms[f"residual/{level}"] = value.mean()
             terms[f"residual_gradient/{level}"] = gradient.mean()
-            terms[f"unexplained/{level}"] = value.detach().mean() / rate.mean().clamp_min(1e-30)
+            speed_of_all = exchange.mean(rate.mean()).clamp_min(1e-30)
+            terms[f"unexplained/{level}"] = value.detach().mean() / speed_of_all
         return terms
 
 
@@ -192,4 +194,5 @@ class EffectiveDynamics(nn.Module):
         values = [part.value if isinstance(part, Jet) else part for part in parts]
         squares = torch.stack([value.square().mean() for value in values])
         self.count += 1
+        squares = exchange.mean(squares)
         self.scale.lerp_(squares.to(self.scale).clamp_min(1e-20), 1 / self.count.to(self.scale))

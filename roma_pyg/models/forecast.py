@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from roma_pyg import exchange
 from roma_pyg.data.cover import Cover
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
@@ -31,6 +33,10 @@ class RomaForecaster:
     forecast in the first subgraph that contains it. Time and memory per subgraph do not depend on
     N. All nodes take about 1.45 N / B subgraphs of B nodes. `stream` holds one batch and O(N)
     bytes, `forecast` the O(N horizon) result as well.
+
+    Ranks that work on parts of one forecast (`roma_pyg.exchange.joint`) draw the same cover, and
+    each runs the model on its share of the batches: `stream` gives each of them other nodes, all of
+    them together every node once, and the same numbers as one process.
 
     Args:
         model: The trained model.
@@ -178,20 +184,29 @@ class RomaForecaster:
 
         Yields:
             Nodes, shape ``(n,)``, and their forecast at ``steps``, shape ``(n, Q)``. Every wanted
-            node comes exactly once, in the order of the subgraphs.
+            node comes exactly once, in the order of the subgraphs; at one of the ranks.
 
         Raises:
             ValueError: If history, nodes or steps do not fit.
         """
+        ahead = self._check(history, steps)
+        wanted = self._wanted(nodes)
         waiting = np.zeros(self.graph.num_nodes, dtype=bool)
-        waiting[self._wanted(nodes)] = True
-        for batch, subgraphs in self.batches(history, np.flatnonzero(waiting), steps):
-            forecast = self.model.forecast_fine(batch).float().cpu().numpy()
-            for sub, values in zip(subgraphs, forecast, strict=True):
-                new = waiting[sub.core]
-                waiting[sub.core] = False
-                if new.any():
-                    yield sub.core[new], values[new]
+        waiting[wanted] = True
+        part, parts = exchange.place()
+        with self._evaluating():
+            for number, subgraphs in enumerate(self._subgraphs(wanted)):
+                firsts = []
+                for sub in subgraphs:
+                    firsts.append(waiting[sub.core])
+                    waiting[sub.core] = False
+                if number % parts != part:
+                    continue
+                batch = self._collate(history, subgraphs, ahead)
+                forecast = self.model.forecast_fine(batch).float().cpu().numpy()
+                for sub, new, values in zip(subgraphs, firsts, forecast, strict=True):
+                    if new.any():
+                        yield sub.core[new], values[new]
 
     def hierarchy(
         self, history: NDArray[np.float32] | History, output: Path | None = None
@@ -221,6 +236,8 @@ class RomaForecaster:
     ) -> Iterator[tuple[SubgraphBatch, list[Subgraph]]]:
         """Batches whose core nodes cover ``nodes``, the model in evaluation mode meanwhile.
 
+        All of them at every rank.
+
         Args:
             history: Last K samples of all N nodes, shape ``(N, K)``, oldest first.
             nodes: Nodes to cover, shape ``(n,)``.
@@ -232,6 +249,15 @@ class RomaForecaster:
         Raises:
             ValueError: If the history has the wrong shape or a step is out of range.
         """
+        ahead = self._check(history, steps)
+        with self._evaluating():
+            for subgraphs in self._subgraphs(nodes):
+                yield self._collate(history, subgraphs, ahead), subgraphs
+
+    def _check(
+        self, history: NDArray[np.float32] | History, steps: Sequence[int] | None
+    ) -> IntArray:
+        """Compare history and steps with the model; returns the steps ahead, shape ``(Q,)``."""
         expected = (self.graph.num_nodes, self.model.data.window)
         if history.shape != expected:
             raise ValueError(f"Expected 'history' of shape {expected} (got {history.shape}).")
@@ -240,20 +266,36 @@ class RomaForecaster:
             raise ValueError(
                 f"Expected 'steps' in [1, {self.horizon}], the horizon of the model (got {steps})."
             )
-        # Apart, so that the subgraphs do not depend on how many form a batch.
-        cover_rng, halo_rng = np.random.default_rng(self.seed).spawn(2)
-        cores = self.cover.draw(nodes, cover_rng)
+        return ahead
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        """The model in evaluation mode."""
         training = self.model.training
         self.model.eval()
         try:
-            while chunk := list(islice(cores, self.batch_size)):
-                subgraphs = [self.sampler.expand(core, halo_rng) for core in chunk]
-                windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
-                features = [self.features.read(sub.nodes, self.time) for sub in subgraphs]
-                batch = collate(subgraphs, windows, features, ahead)
-                yield batch.to(self.model.mean.device), subgraphs
+            yield
         finally:
             self.model.train(training)
+
+    def _subgraphs(self, nodes: IntArray) -> Iterator[list[Subgraph]]:
+        """Subgraphs whose cores cover some nodes, a batch at a time."""
+        # Apart, so that the subgraphs do not depend on how many form a batch.
+        cover_rng, halo_rng = np.random.default_rng(self.seed).spawn(2)
+        cores = self.cover.draw(nodes, cover_rng)
+        while chunk := list(islice(cores, self.batch_size)):
+            yield [self.sampler.expand(core, halo_rng) for core in chunk]
+
+    def _collate(
+        self,
+        history: NDArray[np.float32] | History,
+        subgraphs: list[Subgraph],
+        ahead: IntArray,
+    ) -> SubgraphBatch:
+        windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
+        features = [self.features.read(sub.nodes, self.time) for sub in subgraphs]
+        batch = collate(subgraphs, windows, features, ahead)
+        return batch.to(self.model.mean.device)
 
     def _wanted(self, nodes: IntArray | None) -> IntArray:
         """Distinct nodes, ascending."""

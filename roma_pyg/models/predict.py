@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from roma_pyg import exchange
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 from roma_pyg.models.forecast import RomaForecaster
@@ -38,7 +39,9 @@ def predict(
 
     Up to the horizon of the model the forecast is direct. Beyond it, the window slides by
     ``stride`` samples, which it reads back from the sink, and all nodes are forecast again, as
-    in `rollout`: ``ceil(steps / stride)`` rounds.
+    in `rollout`: ``ceil(steps / stride)`` rounds. Ranks that work on parts of one forecast
+    (`roma_pyg.exchange.joint`) write into a sink that they share, `SharedRowWriter`, and wait for
+    each other between rounds.
 
     Args:
         forecaster: The model on the graph of N nodes.
@@ -46,7 +49,8 @@ def predict(
         sink: Where the forecast goes, N rows.
         steps: Number of samples, or the steps ahead that are wanted, each in [1, horizon].
         stride: Samples kept per round beyond the horizon, in [1, horizon]; all of them if None.
-        report: Called with the number of nodes each time some have been forecast, N per round.
+        report: Called with the number of nodes each time some have been forecast, N per round; of
+            this rank.
 
     Raises:
         ValueError: If a step or the stride is out of range, or the history does not fit.
@@ -74,6 +78,7 @@ def predict(
             sink.write(nodes, rows, start)
             if report is not None:
                 report(len(nodes))
+        exchange.barrier()
 
 
 def rounds(steps: int | list[int], horizon: int, stride: int) -> list[tuple[int, list[int]]]:

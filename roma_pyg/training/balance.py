@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor, nn
 
+from roma_pyg import exchange
 from roma_pyg.config import EffectiveConfig
 
 TERMS = ("residual", "residual_gradient")
@@ -72,9 +73,12 @@ def gradient_norm(value: Tensor, parameters: Sequence[Tensor]) -> float:
     """Norm of the gradient of a scalar, whose graph is kept.
 
     Args:
-        value: Scalar.
+        value: Scalar; of the parts of a joint batch their mean counts.
         parameters: With respect to which; those it does not depend on count as zero.
     """
     found = torch.autograd.grad(value, list(parameters), retain_graph=True, allow_unused=True)
-    norms = [torch.linalg.vector_norm(part) for part in found if part is not None]
+    gradients = [part for part in found if part is not None]
+    if exchange.place()[1] > 1 and gradients:
+        gradients = [exchange.mean(torch.cat([part.flatten() for part in gradients]))]
+    norms = [torch.linalg.vector_norm(part) for part in gradients]
     return float(torch.linalg.vector_norm(torch.stack(norms))) if norms else 0.0

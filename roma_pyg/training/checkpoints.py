@@ -136,7 +136,8 @@ class LastCheckpoint(Checkpoint):
         # A validation that comes now belongs to this step: a run that is resumed from a checkpoint
         # before it would leave it out.
         validates = step % (trainer.val_check_batch or math.inf) == 0
-        if (regular or step == trainer.max_steps or self._stop.received) and not validates:
+        due = regular or step == trainer.max_steps
+        if (self._stop.agreed() or due) and not validates:
             self._save(trainer, pl_module)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from roma_pyg import exchange
 from roma_pyg.config import PoolConfig
 from roma_pyg.models.output import LevelForecast, RomaOutput
 
@@ -140,7 +141,9 @@ def squared_errors(level: LevelForecast) -> Tensor:
 
 def _mean_over_tokens(level: LevelForecast, errors: Tensor) -> Tensor:
     if level.importance is not None:
-        errors = errors * (level.importance / level.importance.mean()).unsqueeze(-1)
+        # Over the parts of a joint batch, so that the mean of their errors is that of all.
+        share = level.importance / exchange.mean(level.importance.mean())
+        errors = errors * share.unsqueeze(-1)
     return errors.flatten(0, -2).mean(dim=0)
 
 

@@ -12,6 +12,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from roma_pyg import exchange, ranks
 from roma_pyg.analysis.metrics import HorizonErrors
 from roma_pyg.config import EffectiveConfig, PoolConfig, TrainingConfig
 from roma_pyg.data.sampling import SubgraphBatch
@@ -121,7 +122,7 @@ class RomaModule(L.LightningModule):
         return self.model(batch)
 
     def training_step(self, batch: SubgraphBatch, batch_idx: int) -> Tensor:
-        """Return the loss of one batch.
+        """Return the loss of one batch; the mean over several ranks is that of their joint batch.
 
         Raises:
             NonFiniteLossError: If the loss is NaN or infinite.
@@ -129,6 +130,10 @@ class RomaModule(L.LightningModule):
         if batch.later is not None:
             roll = cast(Callable[[SubgraphBatch], SubgraphBatch], self.model.push_forward)
             batch = roll(batch)
+        with exchange.joint():
+            return self._step(batch)
+
+    def _step(self, batch: SubgraphBatch) -> Tensor:
         output, terms = self._evaluate(batch)
         if self._writes_logs:
             logs: dict[str, Tensor | float] = {
@@ -138,7 +143,7 @@ class RomaModule(L.LightningModule):
                 logs[f"smspe/{index}"] = step_errors(level).mean().detach()
             if self.residual_weights is not None:
                 logs |= self._watch_residual(output, terms, self.residual_weights)
-            self.log_dict(logs, batch_size=batch.num_core)
+            self.log_dict(exchange.mean_of_each(logs), batch_size=batch.num_core)
             rate = self.trainer.optimizers[0].param_groups[0]["lr"]
             self.log("optimizer/learning_rate", rate, batch_size=batch.num_core)
         return terms["total"]
@@ -153,26 +158,35 @@ class RomaModule(L.LightningModule):
         Returns:
             ``loss``, and ``output``, the :class:`RomaOutput`, for callbacks such as figures.
         """
-        output, terms = self._evaluate(batch)
+        with exchange.joint():
+            output, terms = self._evaluate(batch)
         self._add_errors(output.levels[0], batch.steps)
         size = batch.num_core
-        self.log("val/loss", terms["data/0"], batch_size=size)
+        self.log("val/loss", terms["data/0"], batch_size=size, sync_dist=True)
         data = {f"val/{name}": value for name, value in terms.items() if name.startswith("data/")}
         data |= {
             f"val/{name}": value
             for name, value in output.residuals.items()
             if name.startswith("unexplained/")
         }
-        self.log_dict(data, batch_size=size)
+        self.log_dict(data, batch_size=size, sync_dist=True)
         return {"loss": terms["data/0"], "output": output}
 
     def on_validation_epoch_end(self) -> None:
         """Log the errors by step ahead."""
-        for step, errors in self._errors.items():
+        with exchange.joint():
+            mine, *others = exchange.gather(self._errors)
+        for step, errors in mine.items():
+            for part in others:
+                errors.merge(part[step])
             result = errors.result()
-            self.log(f"val/smspe/{step}", float(result.smspe[0]))
+            self.log(f"val/smspe/{step}", float(result.smspe[0]), sync_dist=True)
             if math.isfinite(result.r2[0]):  # it is not defined where the truth is constant
-                self.log(f"val/r2/{step}", float(result.r2[0]))
+                self.log(f"val/r2/{step}", float(result.r2[0]), sync_dist=True)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the number of ranks, which each had ``data.graphs_per_batch`` subgraphs."""
+        checkpoint["ranks"] = ranks.size()
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         """Log the gradient norm before clipping, on the steps that write logs."""

@@ -11,6 +11,7 @@ import lightning as L
 import psutil
 import torch
 
+from roma_pyg import ranks
 from roma_pyg.data.sampling import SubgraphBatch
 
 MEBIBYTE = 2**20
@@ -22,7 +23,8 @@ class ResourceMonitor(L.Callback):
     Tags: ``speed/steps_per_second`` and ``speed/nodes_per_second`` (core nodes), averaged since
     the last entry, with the wait for data but without validation, checkpoints and figures;
     ``memory/process_mib`` (resident memory of the main process) and, on a GPU,
-    ``memory/gpu_peak_mib`` (largest allocation since the start), both in MiB.
+    ``memory/gpu_peak_mib`` (largest allocation since the start), both in MiB. Nodes are those of
+    all ranks, memory is that of rank 0.
     """
 
     def __init__(self) -> None:
@@ -94,7 +96,7 @@ class ResourceMonitor(L.Callback):
         self._total_steps += 1
         self._mark = now
         self._steps += 1
-        self._nodes += batch.num_core
+        self._nodes += batch.num_core * ranks.size()
         interval = int(trainer.log_every_n_steps)  # type: ignore[attr-defined]
         if trainer.global_step % interval or self._elapsed <= 0:
             return

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from roma_pyg import ranks
+
 
 def random_state() -> dict[str, Any]:
     """Return the states of Python's, numpy's and torch's generators as tensors and plain values.
@@ -51,7 +53,11 @@ def set_random_state(state: dict[str, Any]) -> None:
 
 
 class RandomState(L.Callback):
-    """Keeps the random state in checkpoints, and restores it when a run is resumed."""
+    """Keeps the random state in checkpoints, and restores it when a run is resumed.
+
+    The state is that of rank 0. Other ranks draw from states of their own, which follow from the
+    global one, the rank and the step, so that no two ranks drop out the same channels.
+    """
 
     def __init__(self) -> None:
         """Nothing to restore."""
@@ -70,3 +76,5 @@ class RandomState(L.Callback):
         if self._loaded:
             set_random_state(self._loaded)
             self._loaded = {}
+        if ranks.rank() > 0:
+            torch.manual_seed(hash((torch.initial_seed(), ranks.rank(), trainer.global_step)))

@@ -31,12 +31,19 @@ class Checkpoint:
         weights: State of the model, averaged where averaging was on.
         step: Optimiser steps done.
         path: The file.
+        ranks: Processes that trained together.
     """
 
     config: RunConfig
     weights: dict[str, Tensor]
     step: int
     path: Path
+    ranks: int = 1
+
+    @property
+    def joint_graphs(self) -> int:
+        """Subgraphs of a training step, of all ranks together."""
+        return self.ranks * self.config.data.graphs_per_batch
 
     def memory(self) -> NodeMemory | None:
         """What the memory of the nodes consists of; None for a model without memory.
@@ -105,7 +112,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, value in content["state_dict"].items()
         if isinstance(name, str) and name.startswith(PREFIX)
     }
-    return Checkpoint(config, weights, int(content["global_step"]), path)
+    ranks = int(content.get("ranks", 1))
+    return Checkpoint(config, weights, int(content["global_step"]), path, ranks)
 
 
 def load(path: Path | str) -> GraphOperator:

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
+from roma_pyg.ranks import RankFailed
 from roma_pyg.reading import shorten
 from roma_pyg.training.module import NonFiniteLossError
 from roma_pyg.training.restore import BEST, LAST, PREVIOUS, Checkpoint, read_checkpoint
@@ -73,13 +74,14 @@ def last_good(folder: Path) -> Checkpoint | None:
 
 @contextmanager
 def naming_last_good(folder: Path) -> Iterator[None]:
-    """Name the last good checkpoint where training fails for a full disk, or diverges.
+    """Name the last good checkpoint where training fails for a full disk or a rank, or diverges.
 
     Args:
         folder: Folder of the run.
 
     Raises:
         OSError: In the place of one that says that a disk is full or broken.
+        RankFailed: In the place of one without the name.
         NonFiniteLossError: In the place of one without the name.
     """
     before = threading.excepthook
@@ -95,6 +97,8 @@ def naming_last_good(folder: Path) -> Iterator[None]:
     except NonFiniteLossError as error:
         # No command: to go on from there would lead to the same error.
         raise NonFiniteLossError(f"{error} {_name(last_good(folder))}") from error
+    except RankFailed as error:
+        raise RankFailed(f"{error} {advice(folder)}") from error
     except OSError as error:
         if error.errno not in _DISK:
             raise

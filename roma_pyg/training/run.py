@@ -13,7 +13,11 @@ import lightning as L
 import torch
 import yaml
 from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+from lightning.pytorch.strategies import DDPStrategy, Strategy
+from torch import Tensor
 
+from roma_pyg import exchange, ranks
 from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import Evaluation, choose_times, evaluate
 from roma_pyg.analysis.scores import Mode
@@ -23,6 +27,7 @@ from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.make import make_model
 from roma_pyg.training.callbacks import make_callbacks
 from roma_pyg.training.charts import NamedScalars
@@ -31,7 +36,13 @@ from roma_pyg.training.dashboard import Dashboard
 from roma_pyg.training.memory import keep_freed_memory
 from roma_pyg.training.module import RomaModule
 from roma_pyg.training.monitor import ResourceMonitor
-from roma_pyg.training.restore import LAST, Checkpoint, check_weights_fit, load_model
+from roma_pyg.training.restore import (
+    LAST,
+    Checkpoint,
+    check_weights_fit,
+    load_model,
+    read_checkpoint,
+)
 from roma_pyg.training.resuming import find_checkpoint, naming_last_good, naming_unfit
 from roma_pyg.training.stopping import Stopped, StopSignals
 
@@ -53,6 +64,10 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
     A run that was stopped and is resumed ends with the weights of one that was not, bit by bit on
     a CPU. A run that is finished is left as it is by ``training.resume``.
 
+    Several ranks, as ``torchrun`` starts them, train together: each takes ``data.graphs_per_batch``
+    subgraphs per step, and the gradient is that of one process with all of them. Rank 0 generates
+    data and writes; all need to see the folders of data and runs.
+
     Args:
         config: Data, model and training.
         data: Data that is loaded already; loaded or generated from ``config.data`` if None.
@@ -68,14 +83,16 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
             checkpoint to resume from is damaged; names the last good checkpoint.
         KeyboardInterrupt: After Ctrl-C; the step in progress is finished and saved.
         Stopped: After SIGTERM or SIGUSR1, in the same way.
+        RankFailed: If another rank failed; names it, what it said, and the last good checkpoint.
     """
     options = config.training
-    folder, checkpoint = _claim(options)
-    finished = checkpoint is not None and checkpoint.step >= options.max_steps
-    if finished and (folder / SUMMARY).is_file():
-        return folder
-    with naming_last_good(folder):
-        return _train(config, folder, checkpoint, data, progress)
+    with exchange.connected(options.timeout):
+        folder, path, finished = exchange.tell(lambda: _claim(options))
+        if finished:
+            return folder
+        checkpoint = None if path is None else read_checkpoint(path)
+        with naming_last_good(folder), exchange.blaming():
+            return _train(config, folder, checkpoint, data, progress and ranks.rank() == 0)
 
 
 def _train(
@@ -93,15 +110,17 @@ def _train(
         # A run that goes on keeps its memory, also where it would be found anew with other signs.
         memory = None if checkpoint is None else checkpoint.memory()
         data = GraphSeriesData(config.data, options, memory=memory, progress=progress)
+    data.prepare_features()
     # A small graph is one subgraph: the model is made for the size that is really there.
     config = replace(config, data=replace(config.data, nodes_per_graph=data.nodes_per_graph))
     model = make_model(config.model, config.data)
     if checkpoint is None:
-        model.fit_statistics(data.statistics(), data.memory)
+        model.load_state_dict(exchange.tell(lambda: _fitted(model, data)))
     else:
         # Scales and base forecast come back with the weights.
         check_weights_fit(checkpoint, model.state_dict())
         model.load_state_dict(checkpoint.weights)
+        _compare_batches(config, checkpoint)
     keep_freed_memory()
     if options.compile:
         model.compile_operator()
@@ -114,9 +133,11 @@ def _train(
         model.base.scale,
         config.model.effective,
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(config.to_dict(), sort_keys=False)
-    write_text(folder / CONFIG, text)
+    leads = ranks.rank() == 0
+    if leads:
+        folder.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(config.to_dict(), sort_keys=False)
+        write_text(folder / CONFIG, text)
     logger = NamedScalars(
         options.output,
         folder.name,
@@ -131,7 +152,10 @@ def _train(
     with _quiet_lightning():
         trainer = L.Trainer(
             accelerator=accelerator,
-            devices=1,
+            devices=ranks.local_size(),
+            num_nodes=ranks.size() // ranks.local_size(),
+            strategy=_strategy(options),
+            use_distributed_sampler=False,
             precision=options.precision,  # type: ignore[arg-type]
             max_steps=options.max_steps,
             max_epochs=-1,
@@ -140,11 +164,14 @@ def _train(
             check_val_every_n_epoch=None,
             num_sanity_val_steps=0,
             log_every_n_steps=options.log_interval,
-            logger=logger,
+            logger=logger if leads else False,
             callbacks=callbacks,
-            # On a cluster, too, one process that heeds signals as anywhere else: Lightning's plugin
+            # On a cluster, too, processes that heed signals as anywhere else: Lightning's plugin
             # for Slurm takes over SIGUSR1 and submits jobs.
-            plugins=[AtomicCheckpointIO(), LightningEnvironment()],
+            plugins=[
+                AtomicCheckpointIO(),
+                LightningEnvironment() if ranks.size() == 1 else TorchElasticEnvironment(),
+            ],
             enable_progress_bar=progress,
             enable_model_summary=False,
             default_root_dir=folder,
@@ -160,17 +187,60 @@ def _train(
             if trainer.interrupted:
                 raise KeyboardInterrupt from None
             raise
-    summary: dict[str, object] = {"parameters": model.num_parameters}
+    if leads:
+        _summarize(config, folder, model.num_parameters, callbacks)
+    # A signal during the last step.
+    signals = next(call for call in callbacks if isinstance(call, StopSignals))
+    signals.leave(options.max_steps, folder / LAST)
+    return folder
+
+
+def _fitted(model: GraphOperator, data: GraphSeriesData) -> dict[str, Tensor]:
+    """State of a new model with scales and base forecast."""
+    model.fit_statistics(data.statistics(), data.memory)
+    return model.state_dict()
+
+
+def _compare_batches(config: RunConfig, checkpoint: Checkpoint) -> None:
+    """Warn if a resumed run would take other batches than before."""
+    before, now = checkpoint.joint_graphs, config.data.graphs_per_batch * ranks.size()
+    if before != now and ranks.rank() == 0:
+        warnings.warn(
+            f"Expected {before} subgraphs per step, as before (got {now}): {ranks.size()} x "
+            f"{config.data.graphs_per_batch} instead of {checkpoint.ranks} x "
+            f"{checkpoint.config.data.graphs_per_batch}. Going on with other batches; set "
+            "data.graphs_per_batch to keep them.",
+            stacklevel=2,
+        )
+
+
+def _strategy(options: TrainingConfig) -> Strategy | str:
+    """How ranks train together.
+
+    Raises:
+        ValueError: If there are fewer GPUs than ranks on this machine.
+    """
+    if ranks.size() == 1:
+        return "auto"
+    if _accelerator(options) == "gpu" and torch.cuda.device_count() < ranks.local_size():
+        raise ValueError(
+            f"Expected one GPU per rank (got {torch.cuda.device_count()} for {ranks.local_size()} "
+            "ranks on this machine): lower --nproc-per-node, or set training.accelerator to cpu."
+        )
+    return DDPStrategy(gradient_as_bucket_view=True)
+
+
+def _summarize(
+    config: RunConfig, folder: Path, parameters: int, callbacks: list[L.Callback]
+) -> None:
+    """Write the summary of a finished training."""
+    summary: dict[str, object] = {"parameters": parameters, "ranks": ranks.size()}
     for callback in callbacks:
         if isinstance(callback, ResourceMonitor | Dashboard):
             summary |= callback.summary()
     if config.model.effective.kind != "none":
         summary["unexplained"] = _unexplained(folder)
     write_text(folder / SUMMARY, json.dumps(summary, indent=2) + "\n")
-    # A signal during the last step.
-    signals = next(call for call in callbacks if isinstance(call, StopSignals))
-    signals.leave(options.max_steps, folder / LAST)
-    return folder
 
 
 def _unexplained(folder: Path) -> list[float]:
@@ -281,15 +351,18 @@ def _accelerator(options: TrainingConfig) -> str:
     return options.accelerator
 
 
-def _claim(options: TrainingConfig) -> tuple[Path, Checkpoint | None]:
-    """Return the folder of the run, and the checkpoint to resume from if it is resumed."""
+def _claim(options: TrainingConfig) -> tuple[Path, Path | None, bool]:
+    """Return the folder of the run, the checkpoint to resume from, and whether it is finished."""
     folder = Path(options.output) / options.name
     if options.resume:
         # With `auto` a job that begins and one that goes on are the same: no other folder.
-        return folder, find_checkpoint(folder, options.resume)
+        found = find_checkpoint(folder, options.resume)
+        finished = found is not None and found.step >= options.max_steps
+        path = None if found is None else found.path
+        return folder, path, finished and (folder / SUMMARY).is_file()
     names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
     free = (Path(options.output) / name for name in names)
-    return next(path for path in free if not (path / CONFIG).exists()), None
+    return next(path for path in free if not (path / CONFIG).exists()), None, False
 
 
 class _quiet_lightning:

@@ -9,6 +9,8 @@ from types import FrameType
 
 import lightning as L
 
+from roma_pyg import exchange
+
 # Ctrl-C; the end of a job, or `kill`; what schedulers send some time before the end of a job.
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGUSR1") if hasattr(signal, name)
@@ -65,8 +67,13 @@ class StopSignals(L.Callback):
             for number in SIGNALS:
                 signal.signal(number, self._receive)
 
+    def agreed(self) -> int | None:
+        """The signal that this process, or another rank, has received; all ranks must ask."""
+        with exchange.joint():
+            return exchange.largest(self.received or 0) or None
+
     def leave(self, step: int, path: Path) -> None:
-        """End the run if a signal has asked for it.
+        """End the run if a signal has asked for it; all ranks must ask.
 
         Args:
             step: Optimiser steps done.
@@ -76,10 +83,11 @@ class StopSignals(L.Callback):
             KeyboardInterrupt: After Ctrl-C.
             Stopped: After another signal.
         """
-        if self.received == signal.SIGINT:
+        received = self.agreed()
+        if received == signal.SIGINT:
             raise KeyboardInterrupt
-        if self.received is not None:
-            raise Stopped(self.received, step, path)
+        if received is not None:
+            raise Stopped(received, step, path)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
         if self.received is not None and number == signal.SIGINT:

@@ -83,6 +83,25 @@ def test_edges_are_those_of_the_data_set():
     assert (adjacency[receiver, sender] == 1).all()
 
 
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("index", range(4))
+def test_parts_make_up_the_joint_batch(noise, index):
+    options = {"noise": noise, "steps_ahead": 4, "rollout": 3}
+    joint = make_stream(graphs=4, **options).batch(index)
+    parts = [make_stream(graphs=2, part=p, parts=2, **options).batch(index) for p in range(2)]
+    for part in parts:
+        assert torch.equal(part.steps, joint.steps)
+        assert (part.seed, part.num_graphs) == (joint.seed, 2)
+    for name in ("node_id", "target", "importance"):
+        assert torch.equal(torch.cat([getattr(p, name) for p in parts]), getattr(joint, name))
+    for name in ("window", "features"):
+        core = [getattr(part, name)[:40] for part in parts]
+        halo = [getattr(part, name)[40:] for part in parts]
+        assert torch.equal(torch.cat(core + halo), getattr(joint, name))
+    if joint.later is not None:
+        assert torch.equal(torch.cat([part.later for part in parts], 1), joint.later)
+
+
 def test_a_batch_depends_on_seed_and_number_alone():
     options = {"noise": 1e-2, "graphs": 2, "steps_ahead": 3}
     stream, other = make_stream(**options), make_stream(**options)

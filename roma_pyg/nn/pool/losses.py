@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from roma_pyg import exchange
 from roma_pyg.geometry import poincare
 
 _TINY = 1e-12
@@ -120,7 +121,9 @@ def sample_negatives(
     """Draw pairs of different nodes of one graph that are not linked in either direction.
 
     Twice the wanted number of pairs is drawn once; linked ones are dropped. Sparse graphs thus
-    give the wanted number, dense ones fewer, complete ones none.
+    give the wanted number, dense ones fewer, complete ones none. Ranks that work on parts of a
+    joint batch (`roma_pyg.exchange.joint`) draw the pairs of all their graphs together, and each
+    keeps its own.
 
     Args:
         edge_index: Senders and receivers, shape ``(2, e)``; senders outside the graphs are
@@ -128,23 +131,32 @@ def sample_negatives(
         num_nodes_per_graph: Nodes n of each graph.
         num_graphs: Number of graphs G.
         generator: Source of randomness on the CPU; torch's own if None.
-        num_samples: Number of pairs wanted; the number of edges inside the graphs if None.
+        num_samples: Number of pairs wanted, of all parts; the number of edges inside the graphs
+            if None.
 
     Returns:
         Pairs in ``[0, G * n)``, shape ``(2, <= num_samples)``, int64. O(e log e).
     """
-    n, num_nodes = num_nodes_per_graph, num_nodes_per_graph * num_graphs
-    edges = edge_index[:, edge_index[0] < num_nodes]
-    wanted = edges.shape[1] if num_samples is None else num_samples
+    n, own_nodes = num_nodes_per_graph, num_nodes_per_graph * num_graphs
+    part, parts = exchange.place()
+    edges = edge_index[:, edge_index[0] < own_nodes] + part * own_nodes
+    wanted = num_samples
+    if wanted is None:
+        wanted = int(exchange.total(torch.tensor(edges.shape[1])))
     if n < 2 or wanted == 0:
         return edge_index.new_empty(2, 0)
+    num_nodes = own_nodes * parts
     first = torch.randint(num_nodes, (2 * wanted,), generator=generator)
     # A shift by 1 ... n - 1 inside the graph cannot give the node itself.
     shift = torch.randint(1, n, (2 * wanted,), generator=generator)
     second = first - first % n + (first + shift) % n
     pairs = torch.stack([first, second]).to(edge_index.device)
     linked = torch.isin(_pair_code(pairs, num_nodes), _pair_code(edges, num_nodes))
-    return pairs[:, ~linked][:, :wanted]
+    # Each part knows its own edges.
+    linked = exchange.total(linked.int()).bool() if parts > 1 else linked
+    pairs = pairs[:, ~linked][:, :wanted] - part * own_nodes
+    own = (pairs[0] >= 0) & (pairs[0] < own_nodes)
+    return pairs[:, own] if parts > 1 else pairs
 
 
 def link_loss(
@@ -175,7 +187,8 @@ def link_loss(
             independent points of `PoincareBall` then lie near 10.
 
     Returns:
-        Scalar; an empty list of pairs contributes zero.
+        Scalar; an empty list of pairs contributes zero. Over the parts of a joint batch the mean of
+        the scalars is the loss of the joint pairs.
 
     Raises:
         ValueError: If the curvature is negative, or temperature or divisor not positive.
@@ -187,15 +200,17 @@ def link_loss(
     if not divisor > 0:
         raise ValueError(f"Expected 'divisor' to be positive (got {divisor}).")
     loss = points.new_zeros(())
-    for pairs, sign in ((edges, -1.0), (negatives, 1.0)):
+    numbers = torch.tensor([edges.shape[1], negatives.shape[1]])
+    counts = exchange.mean(numbers).tolist()
+    for pairs, sign, count in ((edges, -1.0, counts[0]), (negatives, 1.0, counts[1])):
         x, y = points[pairs[0]], points[pairs[1]]
         if curvature > 0:
             squared = poincare.squared_distance(x, y, curvature)
         else:
             squared = (x - y).square().sum(-1)
         logits, _ = poincare.fermi_dirac(squared / divisor, radius, temperature)
-        if pairs.shape[1] > 0:
-            loss = loss + 0.5 * F.softplus(sign * logits).mean()
+        if count > 0:
+            loss = loss + 0.5 * (F.softplus(sign * logits).sum() / count)
     return loss
 
 
