@@ -112,7 +112,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         for name, value in content["state_dict"].items()
         if isinstance(name, str) and name.startswith(PREFIX)
     }
-    ranks = int(content.get("ranks", 1))
+    ranks = content.get("ranks", 1)
+    ranks = ranks if isinstance(ranks, int) and ranks > 0 else 1
     return Checkpoint(config, weights, int(content["global_step"]), path, ranks)
 
 
