@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.sparse.csgraph import dijkstra
 
 from roma_pyg.data.sampling import SubgraphBatch
+from roma_pyg.data.short_indices import short_indices
 from roma_pyg.models.roma import Roma
 from roma_pyg.nn.attention import AttentionBlock
 
@@ -77,7 +78,7 @@ class AttentionMaps:
         count = self.sizes[0]
         sender, receiver = self.edge_index
         adjacency = sp.csr_array((np.ones(len(sender)), (receiver, sender)), shape=(count, count))
-        distance = dijkstra(adjacency, directed=False, unweighted=True)
+        distance = dijkstra(short_indices(adjacency), directed=False, unweighted=True)
         group = np.minimum(distance, longest).astype(np.int64).ravel()
         pairs = np.bincount(group, minlength=longest + 1)
         fine = self.between(0, 0).reshape(-1, count * count)

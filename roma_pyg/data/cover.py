@@ -10,6 +10,7 @@ from scipy.sparse.csgraph import reverse_cuthill_mckee
 
 from roma_pyg.data.graph import Graph, IntArray, as_indices, check_range
 from roma_pyg.data.sampling import SubgraphSampler
+from roma_pyg.data.short_indices import short_indices
 
 # Consecutive roots that are near each other in the graph.
 _BLOCK = 16
@@ -106,7 +107,8 @@ class Cover:
     def _order(self, targets: IntArray, rng: np.random.Generator) -> IntArray:
         """Targets in blocks of neighbours, the blocks in random order."""
         if self._rank is None:
-            order = reverse_cuthill_mckee(self.sampler.graph.to_matrix(weighted=False))
+            pattern = self.sampler.graph.to_matrix(weighted=False)
+            order = reverse_cuthill_mckee(short_indices(pattern))
             self._rank = np.empty(len(order), dtype=np.int64)
             self._rank[order] = np.arange(len(order))
         near = targets[np.argsort(self._rank[targets])]

@@ -7,6 +7,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from scipy.sparse.csgraph import minimum_spanning_tree
 
+from roma_pyg.data.short_indices import short_indices
+
 Indices = NDArray[np.int64]
 
 
@@ -36,7 +38,7 @@ def elimination_tree(adjacency: sp.csr_array) -> Indices:
     # Weights start at 1, as zero would mean that there is no edge.
     weight = rows[lower] + 1.0
     pattern = sp.coo_array((weight, (rows[lower], adjacency.indices[lower])), shape=(nodes,) * 2)
-    forest = minimum_spanning_tree(pattern.tocsr()).tocoo()
+    forest = minimum_spanning_tree(short_indices(sp.csr_array(pattern))).tocoo()
     above, below = np.maximum(forest.row, forest.col), np.minimum(forest.row, forest.col)
     rising = np.argsort(above, kind="stable")
     parent, ancestor = list(range(nodes)), list(range(nodes))
