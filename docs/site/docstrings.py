@@ -17,8 +17,8 @@ EXAMPLE = re.compile(r"((?:^ *>>> .*\n(?:^ *\S.*\n)*)+)", re.MULTILINE)
 MATH = re.compile(r"^( *)\.\. math::(.*\n(?:(?:\1 +\S.*)?\n)*)", re.MULTILINE)
 # "::" at the end of a line, and an indented block.
 LITERAL = re.compile(r"^( *)(\S.*)::\n\n((?:(?:\1 +\S.*)?\n)+)", re.MULTILINE)
-# ``code``, :math:`formula`, :func:`name` and `name`.
-SPAN = re.compile(r"``(.+?)``|:math:`([^`]+)`|(?::\w+:)?`([^`]+)`", re.DOTALL)
+# A block of code, ``code``, :math:`formula`, :func:`name` and `name`.
+SPAN = re.compile(r"```.*?```|``(.+?)``|:math:`([^`]+)`|(?::\w+:)?`([^`]+)`", re.DOTALL)
 HEADING = re.compile(r"^( *)Example:$", re.MULTILINE)
 
 
@@ -41,9 +41,11 @@ def to_markdown(text: str, find: Callable[[str], str | None] = lambda name: None
             return f"${' '.join(formula.split())}$"
         if code:
             return f"`{code}`"
-        name = name.removeprefix("~") if not name.startswith("~") else name.rpartition(".")[2]
-        path = find(match[3].removeprefix("~"))
-        return f"[`{name}`][{path}]" if path else f"`{name}`"
+        if not name:
+            return match[0]
+        path = find(name.removeprefix("~"))
+        shown = name.rpartition(".")[2] if name.startswith("~") else name
+        return f"[`{shown}`][{path}]" if path else f"`{shown}`"
 
     parts = EXAMPLE.split(HEADING.sub(r"\1Examples:", text.rstrip()) + "\n")
     for i in range(0, len(parts), 2):
@@ -69,7 +71,7 @@ def _literal(match: re.Match[str]) -> str:
 class Markdown(griffe.Extension):
     """Converts every docstring of a package once it is loaded."""
 
-    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:  # noqa: ANN401, ARG002
+    def on_package(self, *, pkg: griffe.Module, **kwargs: Any) -> None:  # noqa: ANN401
         """Convert the docstrings of all objects that are defined in the package."""
         waiting: list[griffe.Object | griffe.Alias] = [pkg]
         while waiting:

@@ -50,13 +50,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     return files
 
 
-def on_page_markdown(markdown: str, *, page: Page, **kwargs: Any) -> str:  # noqa: ANN401, ARG001
+def on_page_markdown(markdown: str, *, page: Page, **kwargs: Any) -> str:  # noqa: ANN401
     """Let links between files of the repository lead to the pages of the site."""
     uri = page.file.src_uri
     return relink(markdown, {page: name for name, page in OUTSIDE.items()}.get(uri, f"docs/{uri}"))
 
 
-def on_page_content(html: str, **kwargs: Any) -> str:  # noqa: ANN401, ARG001
+def on_page_content(html: str, **kwargs: Any) -> str:  # noqa: ANN401
     """Turn formulas into MathML."""
     return FORMULA.sub(_mathml, html)
 
@@ -119,8 +119,7 @@ def api() -> dict[str, str]:
     pages["api/index.md"] = "\n".join(
         [
             "# API\n",
-            "::: roma_pyg\n    options:\n      members: []\n      show_root_heading: false",
-            "      show_root_toc_entry: false\n",
+            "::: roma_pyg\n    options: {members: [], show_root_heading: false}\n",
             "## Names of `roma_pyg`\n",
             "| name | what |\n| --- | --- |",
             *_public_names(),
@@ -137,14 +136,21 @@ def _page(package: str, files: list[Path]) -> str:
     """Page of a package: what it holds, and then module after module."""
     modules = [path for path in files if path.stem != "__init__" and not path.stem.startswith("_")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules]
-    rows = [f"| [`{name.removeprefix(package + '.')}`][{name}] | {_summary(name)} |" for name in names]
+    rows = [
+        f"| [`{name.removeprefix(package + '.')}`][{name}] | {_summary(name)} |" for name in names
+    ]
     blocks = [_block(name) for name in names]
-    head = [f"# {package}", _summary(package), "| module | what |\n| --- | --- |\n" + "\n".join(rows)]
+    head = [
+        f"# {package}",
+        _summary(package),
+        "| module | what |\n| --- | --- |\n" + "\n".join(rows),
+    ]
     return "\n\n".join([*head, *blocks]) + "\n"
 
 
 def _block(module: str) -> str:
-    return f"## `{module}` {{ #{module} data-toc-label='{module.split('.')[-1]}' }}\n\n::: {module}"
+    label = module.split(".", 2)[-1]
+    return f"::: {module}\n    options:\n      toc_label: {label}"
 
 
 def _tree(module: str) -> ast.Module:

@@ -218,7 +218,7 @@ class Graph:
         off = coo.row != coo.col
         # Always a new matrix, as sorting works in place.
         csr = sp.csr_array((coo.data[off], (coo.row[off], coo.col[off])), shape=coo.shape)
-        csr.sort_indices()
+        csr.sum_duplicates()
         rowptr = csr.indptr.astype(np.int64)
         weight = normalize_rows(rowptr, csr.data)
         return cls(rowptr, csr.indices.astype(np.int64), weight)

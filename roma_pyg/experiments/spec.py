@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from roma_pyg.config import DataConfig, RunConfig, check, check_fields, describe_type, has_type
 from roma_pyg.options.keys import nearest
 from roma_pyg.options.parser import flatten, load_config
+from roma_pyg.options.shipped import shipped
 from roma_pyg.reading import WrongTypeError, read_yaml, shorten
 
 T = TypeVar("T")
@@ -295,6 +296,7 @@ def load_experiment(path: Path, profile: str = "small") -> Experiment:
         FileNotFoundError: If there is no such file.
         ValueError: If a key is unknown, or the profile is.
     """
+    path = shipped(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected an experiment file at '{path}' (got none).")
     content = read_yaml(path)

@@ -23,6 +23,7 @@ from jsonargparse import ArgumentParser, Namespace
 from roma_pyg.__about__ import __version__
 from roma_pyg.config import DataConfig, RunConfig, describe_type
 from roma_pyg.options.keys import Key, all_keys, all_sections, catalogue, nearest
+from roma_pyg.options.shipped import shipped
 from roma_pyg.reading import read_yaml, shorten
 from roma_pyg.recipes import expand
 
@@ -268,6 +269,7 @@ def _split_arguments(
 
 
 def _read_yaml(path: Path) -> dict[str, str]:
+    path = shipped(path)
     if not path.is_file():
         raise FileNotFoundError(f"Expected a configuration file at '{path}' (got none).")
     content = read_yaml(path)
