@@ -12,7 +12,8 @@ def test_reports_versions_kernels_and_the_check(capsys: pytest.CaptureFixture[st
     rows = dict(
         line.split(maxsplit=1) for line in capsys.readouterr().out.split("\n\n")[0].splitlines()
     )
-    assert rows["torch"] == torch.__version__
+    # The build, as in 2.4.0+cu121, is not in all metadata.
+    assert torch.__version__.startswith(rows["torch"])
     assert {"python", "networkit", "cpu", "memory", "torch-scatter", "torch-sparse"} <= set(rows)
     assert rows["self-check"].startswith("reductions are right by torch")
 
