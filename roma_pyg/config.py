@@ -854,6 +854,11 @@ class RunConfig:
         recipe: ``published`` sets the options of objective, optimiser and schedule as in
             arXiv:2502.15913, ``roma`` leaves them as they are. It stands for these options where
             it is written, in a file or on the command line: later files and options beside it win.
+
+    Example:
+        >>> config = RunConfig(data=DataConfig(window=32), training=TrainingConfig(max_steps=100))
+        >>> config.data.window, config.data.horizon, config.training.max_steps
+        (32, 64, 100)
     """
 
     recipe: Literal["roma", "published"] = "roma"

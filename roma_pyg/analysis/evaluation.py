@@ -85,6 +85,22 @@ def evaluate(
     Raises:
         ValueError: If an argument is impossible, the series is too short for the horizons, or a
             forecast has the wrong shape.
+
+    Example:
+        Any object with a name, a horizon and a ``forecast`` can be compared:
+
+        >>> from roma_pyg.config import SplitConfig
+        >>> from roma_pyg.data.split import make_split
+        >>> from roma_pyg.models.baselines import LinearExtrapolation, Persistence
+        >>> nodes = np.arange(40)
+        >>> waves = 0.5 + 0.4 * np.sin(0.3 * np.arange(300) - 0.5 * nodes[:, None])
+        >>> series = GraphSeries.from_arrays([nodes, np.roll(nodes, 1)], waves)
+        >>> split = make_split(series.graph, 300, SplitConfig(), window=8, horizon=4)
+        >>> methods = [Persistence(4), LinearExtrapolation(8, 4)]
+        >>> result = evaluate(methods, series, split, 8, horizons=(1, 4), modes=("direct",))
+        >>> score = {(row.method, row.horizon): row.smspe for row in result.rows}
+        >>> score["linear extrapolation", 1] < score["persistence", 1]
+        True
     """
     plan = _plan(forecasters, horizons, noises, modes, rollout_stride)
     length = max(plan.horizons)

@@ -23,6 +23,14 @@ def load_series(config: DataConfig, progress: bool = True) -> GraphSeries:
     Raises:
         ValueError: If files or stored parameters do not fit the configuration.
         StoreError: If the stored data set is damaged.
+
+    Example:
+        Generates ``data/tiny`` the first time, and opens it from then on:
+
+        >>> from roma_pyg import load_config
+        >>> series = load_series(load_config("tiny.yaml").data, progress=False)
+        >>> series.values.shape == (series.graph.num_nodes, 800)
+        True
     """
     if config.system != "files":
         return open_store(generate(config, progress))

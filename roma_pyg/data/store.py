@@ -300,6 +300,14 @@ def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
 
     Raises:
         StoreError: If it is missing, half-written or damaged; the message names the file.
+
+    Example:
+        >>> graph = Graph.from_edges(np.array([0]), np.array([1]), 2)
+        >>> with StoreWriter(Path("pair"), graph, num_steps=3, dt=0.1) as writer:
+        ...     writer.append(np.full((2, 3), 0.5, dtype=np.float32))
+        >>> series = open_store("pair")
+        >>> series.num_nodes, series.num_steps, series.dt
+        (2, 3, 0.1)
     """
     path = Path(path)
     problems = check_store(path, verify)

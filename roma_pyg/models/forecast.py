@@ -50,6 +50,21 @@ class RomaForecaster:
     Raises:
         ValueError: If the features do not fit graph and model, or ``batch_size`` is
             not positive.
+
+    Example:
+        A model that is not trained yet, on a ring of 60 nodes:
+
+        >>> from roma_pyg import load_config
+        >>> config = load_config("tiny.yaml")
+        >>> nodes = np.arange(60)
+        >>> values = np.random.default_rng(0).uniform(0.1, 1.0, (60, 20))
+        >>> series = GraphSeries.from_arrays([nodes, np.roll(nodes, 1)], values)
+        >>> forecaster = RomaForecaster.for_series(Roma(config.model, config.data), series)
+        >>> past = series.values[:, -config.data.window :]
+        >>> forecaster.forecast(past, series.graph).shape
+        (60, 8)
+        >>> forecaster.forecast(past, series.graph, nodes=np.array([7, 3])).shape
+        (2, 8)
     """
 
     group: Literal["model"] = "model"

@@ -37,6 +37,13 @@ class Roma(GraphOperator):
 
     Raises:
         ValueError: If an effective law is wanted for a horizon of one step.
+
+    Example:
+        >>> from roma_pyg import load_config
+        >>> config = load_config("tiny.yaml", {"model.pool.sizes": [12, 4]})
+        >>> model = Roma(config.model, config.data)
+        >>> len(model.renormalizations), model.num_parameters
+        (2, 6264)
     """
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:

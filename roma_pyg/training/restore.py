@@ -129,6 +129,15 @@ def load(path: Path | str) -> GraphOperator:
     Raises:
         FileNotFoundError: If there is no checkpoint.
         ValueError: If it is damaged.
+
+    Example:
+        >>> from roma_pyg import load_config, load_series, train
+        >>> model = load(train(load_config("tiny.yaml"), progress=False))
+        >>> series = load_series(model.data)
+        >>> model.forecast(series, horizon=16).shape == (series.num_nodes, 16)
+        True
+        >>> model.supernodes(series).labels(level=1).shape == (series.num_nodes,)
+        True
     """
     return load_model(Path(path))[0]
 

@@ -84,6 +84,12 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         KeyboardInterrupt: After Ctrl-C; the step in progress is finished and saved.
         Stopped: After SIGTERM or SIGUSR1, in the same way.
         RankFailed: If another rank failed; names it, what it said, and the last good checkpoint.
+
+    Example:
+        >>> from roma_pyg import load_config
+        >>> run = train(load_config("tiny.yaml"), progress=False)
+        >>> run.as_posix(), sorted(path.name for path in run.glob("*.ckpt"))
+        ('runs/tiny', ['best.ckpt', 'last.ckpt', 'previous.ckpt'])
     """
     options = config.training
     with exchange.connected(options.timeout):
@@ -284,6 +290,13 @@ def evaluate_run(
     Raises:
         FileNotFoundError: If the folder holds no finished checkpoint.
         ValueError: If the checkpoint is damaged.
+
+    Example:
+        >>> from roma_pyg import load_config
+        >>> run = train(load_config("tiny.yaml"), progress=False)
+        >>> result = evaluate_run(run, 2, (1, 8), baselines=False, progress=False)
+        >>> "ROMA" in result.table()
+        True
     """
     model, config = load_model(run)
     data = GraphSeriesData(config.data, config.training, memory=model.memory, progress=progress)
