@@ -7,13 +7,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 # torch is installed first and pinned: a range would draw the newest build, with several GB of
 # CUDA packages, where a smaller one will do. Where the pin has no build, any torch >= 2.4 serves.
 TORCH ?= torch==2.13.0
+LOWEST_PYTHON ?= python3.10
+NEWEST_PYTHON ?= python3.13
 CONFIG ?= configs/quickstart.yaml
 ARGS ?=
 CACHE := $(if $(XDG_CACHE_HOME),$(XDG_CACHE_HOME),$(HOME)/.cache)/roma_pyg/wheels
 STAMP := $(VENV)/.roma-installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup train test bench-scale bench-derivatives bench-step kernels kernels-cached lint format types docs check clean
+.PHONY: help setup train test bench-scale bench-derivatives bench-step kernels kernels-cached lint format types docs site test-versions check clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
@@ -84,6 +86,14 @@ types: setup ## mypy on the whole package
 
 docs: setup ## write docs/configuration.md anew
 	@$(BIN)/python docs/make_configuration.py
+
+site: docs ## write the documentation with the API to build/site; warnings are errors
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "The site begins at build/site/index.html"
+
+test-versions: setup ## the wheel in new environments: lowest declared versions, newest (10 GB, 30 minutes)
+	@$(BIN)/python tests/packaging/check_versions.py lowest --python $(LOWEST_PYTHON)
+	@$(BIN)/python tests/packaging/check_versions.py newest --python $(NEWEST_PYTHON)
 
 check: lint types test ## everything that CI checks
 

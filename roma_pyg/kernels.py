@@ -23,7 +23,12 @@ def _load(name: str) -> str | None:
 
 
 def kernel_versions() -> dict[str, str | None]:
-    """Version of each optional kernel package that can be loaded, None for the others."""
+    """Version of each optional kernel package that can be loaded, None for the others.
+
+    Example:
+        >>> sorted(kernel_versions())
+        ['torch-scatter', 'torch-sparse']
+    """
     return {name: _load(name) for name in KERNELS}
 
 

@@ -33,6 +33,8 @@ OUTSIDE = {
     "data/README.md": "data_sets.md",
     "LICENSE": "licence.md",
 }
+# A module in the text leads to its place in the API.
+MODULE = re.compile(r"`roma_pyg/((?!cli/)[a-z]\w*(?:/[a-z]\w*)*)\.py`")
 FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[([^\]]*)\]\((?![a-z]+:|#)([^)\s#]+)(#[^)\s]*)?\)")
 FORMULA = re.compile(
@@ -97,8 +99,13 @@ def relink(markdown: str, source: str) -> str:
         return f"[{text}]({posixpath.relpath(page, folder or '.')}{anchor or ''})"
 
     parts = FENCE.split(markdown)
-    parts[::2] = [LINK.sub(link, part) for part in parts[::2]]
+    parts[::2] = [MODULE.sub(_module, LINK.sub(link, part)) for part in parts[::2]]
     return "".join(parts)
+
+
+def _module(match: re.Match[str]) -> str:
+    exists = (PACKAGE / f"{match[1]}.py").is_file()
+    return f"[{match[0]}][roma_pyg.{match[1].replace('/', '.')}]" if exists else match[0]
 
 
 def api() -> dict[str, str]:
