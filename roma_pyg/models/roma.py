@@ -42,8 +42,8 @@ class Roma(GraphOperator):
         >>> from roma_pyg import load_config
         >>> config = load_config("tiny.yaml", {"model.pool.sizes": [12, 4]})
         >>> model = Roma(config.model, config.data)
-        >>> len(model.renormalizations), model.num_parameters
-        (2, 6264)
+        >>> len(model.renormalizations), model.num_parameters < 10_000
+        (2, True)
     """
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:
