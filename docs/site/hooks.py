@@ -112,17 +112,14 @@ def api() -> dict[str, str]:
     """Text of the API pages by name: one for each sub-package, and an overview."""
     names = sorted(path.parent.name for path in PACKAGE.glob("*/__init__.py"))
     names.remove("cli")  # the page of the commands
-    single = [path.stem for path in sorted(PACKAGE.glob("*.py")) if not path.stem.startswith("_")]
     pages = {
         f"api/{name}.md": _page(f"roma_pyg.{name}", sorted((PACKAGE / name).rglob("*.py")))
         for name in names
     }
-    for name in single:
-        pages[f"api/{name}.md"] = f"# roma_pyg.{name}\n\n{_block(f'roma_pyg.{name}')}"
-    rows = [
-        f"| [roma_pyg.{name}]({name}.md) | {_summary(f'roma_pyg.{name}')} |"
-        for name in sorted([*names, *single])
-    ]
+    # Files of the package itself share a page.
+    pages["api/modules.md"] = _page("roma_pyg", sorted(PACKAGE.glob("*.py")), "Single modules")
+    rows = [f"| [roma_pyg.{name}]({name}.md) | {_summary(f'roma_pyg.{name}')} |" for name in names]
+    rows.append("| [single modules](modules.md) | Options, recipes, and what all packages share. |")
     pages["api/index.md"] = "\n".join(
         [
             "# API\n",
@@ -139,7 +136,7 @@ def api() -> dict[str, str]:
     return pages
 
 
-def _page(package: str, files: list[Path]) -> str:
+def _page(package: str, files: list[Path], title: str | None = None) -> str:
     """Page of a package: what it holds, and then module after module."""
     modules = [path for path in files if path.stem != "__init__" and not path.stem.startswith("_")]
     names = [".".join(path.relative_to(ROOT).with_suffix("").parts) for path in modules]
@@ -148,7 +145,7 @@ def _page(package: str, files: list[Path]) -> str:
     ]
     blocks = [_block(name) for name in names]
     head = [
-        f"# {package}",
+        f"# {title or package}",
         _summary(package),
         "| module | what |\n| --- | --- |\n" + "\n".join(rows),
     ]
