@@ -79,6 +79,9 @@ class Markdown(griffe.Extension):
             if item.is_alias:
                 continue
             waiting += item.members.values()
+            if item.name == "__init__" and item.docstring:
+                # It is shown below that of the class, which has said what the class is.
+                _, _, item.docstring.value = item.docstring.value.partition("\n\n")
             if item.docstring:
                 item.docstring.value = to_markdown(
                     item.docstring.value, lambda name, item=item: _path(item, name)

@@ -197,5 +197,6 @@ def commands() -> str:
             [sys.executable, "-m", module, "--help"],
             capture_output=True, text=True, check=True, env=environment,
         )  # fmt: skip
-        parts.append(f"## {name}\n\n```text\n{done.stdout.rstrip()}\n```\n")
+        text = done.stdout.split("\n\ndata:\n")[0].rstrip()
+        parts.append(f"## {name}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)

@@ -50,6 +50,8 @@ def test_docstrings_of_a_package(tmp_path: Path) -> None:
         'def f():\n    """As `g`, not `math`."""\n\n\n'
         'def g():\n    """G."""\n\n\n'
         'class C:\n    """See :meth:`m`."""\n\n'
+        "    def __init__(self):\n"
+        '        """Make.\n\n        Raises:\n            E: If.\n        """\n\n'
         '    def m(self):\n        """See `C` and `_p`."""\n\n'
         '    def _p(self):\n        """P."""\n',
         encoding="utf-8",
@@ -58,4 +60,5 @@ def test_docstrings_of_a_package(tmp_path: Path) -> None:
     loaded = griffe.load("small", search_paths=[tmp_path], extensions=extensions)
     assert loaded["one.f"].docstring.value == "As [`g`][small.one.g], not `math`."
     assert loaded["one.C"].docstring.value == "See [`m`][small.one.C.m]."
+    assert loaded["one.C.__init__"].docstring.value == "Raises:\n    E: If."
     assert loaded["one.C.m"].docstring.value == "See [`C`][small.one.C] and `_p`."
