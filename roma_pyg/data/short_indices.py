@@ -12,8 +12,8 @@ import scipy.sparse as sp
 def short_indices(matrix: sp.csr_array[Any]) -> sp.csr_array[Any]:
     """Give a matrix indices of 32 bits, where its size allows.
 
-    Some functions of ``scipy.sparse.csgraph`` take no others before scipy 1.16, the first that
-    Python 3.10 does not have.
+    Some functions of ``scipy.sparse.csgraph`` take no others in the versions of scipy that Python
+    3.10 has, up to 1.15.
 
     Args:
         matrix: Any CSR matrix; not modified. Memory of the result is 4 bytes per entry, as the
