@@ -22,7 +22,7 @@ from roma_pyg.training.restore import from_dict
 # Options that do not change what a run computes.
 _WHERE: dict[str, Any] = {
     "output": "",
-    "name": "",
+    "name": "run",
     "workers": 0,
     "checkpoint_interval": 0,
     "resume": False,
