@@ -68,6 +68,7 @@ def connected(timeout: float) -> Iterator[None]:
         with blaming():
             _group = _connect(timeout)
             yield
+            _part(_group)
             dist.destroy_process_group()
     finally:
         _group = None
@@ -82,6 +83,18 @@ def _connect(timeout: float) -> _Group:
     dist.init_process_group(backend, store=store, rank=number, world_size=count, timeout=limit)
     store.set(f"process {number}", f"{os.getpid()} {socket.gethostname()}")
     return _Group(store, timeout)
+
+
+def _part(group: _Group) -> None:
+    """Let rank 0, which may keep the store, stay until the others need it no more."""
+    others = [f"left {number}" for number in range(1, size())]
+    if rank() > 0:
+        group.store.set(f"left {rank()}", "")
+        return
+    deadline = time.monotonic() + group.timeout
+    while not group.store.check(others) and time.monotonic() < deadline:
+        _check_failure()
+        time.sleep(0.02)
 
 
 @contextmanager

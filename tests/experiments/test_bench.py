@@ -203,8 +203,8 @@ def test_report_of_nothing(finished, tmp_path, capsys):
 def test_a_failing_run_is_named_and_the_others_go_on(finished, tmp_path, capsys):
     path, _ = finished
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    # Attention heads that are found not to fit only when the model is made.
-    content["members"]["Broken"] = {"training.precision": "no-such-precision"}
+    # Found only in the training.
+    content["members"]["Broken"] = {"training.learning_rate": 1e30}
     del content["tuning"]
     other = tmp_path / "tiny.yaml"
     other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
@@ -215,7 +215,7 @@ def test_a_failing_run_is_named_and_the_others_go_on(finished, tmp_path, capsys)
     assert "one__broken__seed0" in captured.err
     assert (tmp_path / "bench/tiny/small/records/one__don__seed0.json").is_file()
     log = tmp_path / "bench/tiny/small/logs/one__broken__seed0.log"
-    assert "no-such-precision" in log.read_text(encoding="utf-8")
+    assert "finite" in log.read_text(encoding="utf-8")
 
 
 def test_goes_on_after_it_was_stopped(finished, tmp_path):
@@ -245,8 +245,16 @@ def test_goes_on_after_it_was_stopped(finished, tmp_path):
 
 def test_records_are_whole_or_not_there(tmp_path):
     path = tmp_path / "records" / "x.json"
-    write_record(path, {"config": {}, "value": float("nan")})
-    assert read_record(path) == {"config": {}, "value": None}
+    made = dict.fromkeys(("commit", "torch", "processor", "gpu", "threads"))
+    scores = {key: ["x"] for key in ("method", "group", "view", "mode")}
+    errors = ("noise", "horizon", "smspe", "smape", "rmse", "r2", "mean_rmse", "count")
+    scores |= {key: [1.0] for key in errors} | {"r2": [float("nan")]}
+    numbers = dict.fromkeys(("seed", "nodes", "samples", "seconds"), 1)
+    record = {"condition": "a", "member": "b", "config": {}, "trial": {}, "made": made, **numbers}
+    write_record(path, {**record, "scores": scores})
+    assert read_record(path) == {**record, "scores": {**scores, "r2": [None]}}
+    write_record(path, record)
+    assert read_record(path) is None
     path.write_text(path.read_text()[:5])
     assert read_record(path) is None
     assert read_record(Path("nowhere.json")) is None
