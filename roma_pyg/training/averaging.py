@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lightning as L
 from lightning.pytorch.callbacks import WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
@@ -43,3 +44,11 @@ class EmaWeights(WeightAveraging):
             get_ema_multi_avg_fn(warm_decay(int(count), decay))(averaged, current, count)
 
         super().__init__(use_buffers=False, multi_avg_fn=average)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Give the averages the precision of the weights, set after these were copied."""
+        if self._average_model is not None:
+            averages = self._average_model.module.parameters()
+            for average, weight in zip(averages, pl_module.parameters(), strict=True):
+                average.data = average.data.to(weight.dtype)
+        super().on_train_start(trainer, pl_module)

@@ -3,6 +3,7 @@ from __future__ import annotations
 import lightning as L
 import pytest
 import torch
+from lightning.pytorch.plugins.precision import DoublePrecision
 
 from roma_pyg.training.averaging import EmaWeights, warm_decay
 
@@ -46,3 +47,13 @@ def test_validation_and_result_use_the_average(fit):
     best = torch.load(run.folder / "best.ckpt", weights_only=True)
     assert torch.allclose(best["state_dict"]["model.linear.bias"], average, atol=1e-7)
     assert torch.equal(best["current_model_state"]["model.linear.bias"], log.after_step[-1])
+
+
+def test_averages_have_the_precision_of_the_weights(fit):
+    log = WeightLog()
+    run = fit(steps=3, average=0.9, extra=[log], plugins=[DoublePrecision()])
+    assert log.after_step[0].dtype == torch.float64
+    average = log.after_step[0]
+    for count, bias in enumerate(log.after_step[1:], start=1):
+        average = torch.lerp(average, bias, 1 - warm_decay(count, 0.9))
+    torch.testing.assert_close(run.module.model.linear.bias, average, rtol=1e-12, atol=1e-14)
