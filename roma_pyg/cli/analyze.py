@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roma_pyg.cli.console import guarded, write
+from roma_pyg.cli.console import check_bounds, guarded, write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -61,11 +61,7 @@ def _run(argv: Sequence[str] | None) -> int:
                 f"Expected the folder of a run at '{run}' (got none); runs are written to "
                 "training.output/training.name, by default runs/roma."
             )
-    for name, least in (("times", 1), ("noise", 0), ("seed", 0)):
-        value = getattr(arguments, name)
-        if value is not None and not least <= value < float("inf"):
-            expected = "finite" if value == float("inf") else f"at least {least}"
-            raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
+    check_bounds(arguments, {"times": 1, "noise": 0, "seed": 0})
 
     from roma_pyg.training.analysis import analyze_run
 

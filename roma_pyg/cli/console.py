@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from roma_pyg import ranks
 
@@ -14,6 +15,29 @@ def write(text: str = "") -> None:
     """Write one line, or several, to the standard output."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
+
+
+def check_bounds(arguments: argparse.Namespace, least: Mapping[str, float]) -> None:
+    """Check numbers of a command line; options that were not given are left alone.
+
+    Args:
+        arguments: The options; one may hold several numbers.
+        least: Smallest value by name, as it is written on the command line.
+
+    Raises:
+        ValueError: If a number is smaller, or not finite.
+
+    >>> given = argparse.Namespace(batch_size=None, steps=[1, 0])
+    >>> check_bounds(given, {"batch-size": 1, "steps": 1})
+    Traceback (most recent call last):
+    ValueError: Expected '--steps' to be at least 1 (got 0).
+    """
+    for name, bound in least.items():
+        given = getattr(arguments, name.replace("-", "_"))
+        for value in given if isinstance(given, list) else [given]:
+            if value is not None and not bound <= value < float("inf"):
+                expected = "finite" if value == float("inf") else f"at least {bound}"
+                raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
 
 
 def _is_expected(error: Exception) -> bool:

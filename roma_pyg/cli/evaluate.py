@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roma_pyg.cli.console import guarded, write
+from roma_pyg.cli.console import check_bounds, guarded, write
 from roma_pyg.options.parser import load_config
 
 
@@ -75,16 +75,7 @@ def _run(argv: Sequence[str] | None) -> int:
             f"Expected the folder of a run at '{run}' (got none); runs are written to "
             "training.output/training.name, by default runs/roma."
         )
-    for name, values, least in (
-        ("times", [] if arguments.times is None else [arguments.times], 1),
-        ("horizons", arguments.horizons or [], 1),
-        ("noise", arguments.noise or [], 0),
-        ("nodes", [arguments.nodes], 0),
-    ):
-        for value in values:
-            if not least <= value < float("inf"):
-                expected = "finite" if value == float("inf") else f"at least {least}"
-                raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
+    check_bounds(arguments, {"times": 1, "horizons": 1, "noise": 0, "nodes": 0})
 
     from roma_pyg.cli.train import default_horizons
     from roma_pyg.training.run import evaluate_run

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roma_pyg import ranks
-from roma_pyg.cli.console import guarded, write
+from roma_pyg.cli.console import check_bounds, guarded, write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -242,19 +242,8 @@ def _check(arguments: argparse.Namespace) -> None:
             f"Expected the folder of a run at '{arguments.run}' (got none); runs are written to "
             "training.output/training.name, by default runs/roma."
         )
-    for name, values, least in (
-        ("horizon", [arguments.horizon], 1),
-        ("steps", arguments.steps or [], 1),
-        ("stride", [arguments.stride], 1),
-        ("time", [arguments.time], 1),
-        ("noise", [arguments.noise], 0),
-        ("seed", [arguments.seed], 0),
-        ("batch-size", [arguments.batch_size], 1),
-    ):
-        for value in values:
-            if value is not None and not least <= value < float("inf"):
-                expected = "finite" if value == float("inf") else f"at least {least}"
-                raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
+    least = {"horizon": 1, "steps": 1, "stride": 1, "time": 1, "noise": 0, "seed": 0}
+    check_bounds(arguments, {**least, "batch-size": 1})
     if (arguments.horizon or 0) > MOST_STEPS:
         raise ValueError(
             f"Expected '--horizon' to be at most {MOST_STEPS:,} (got {arguments.horizon:,})."

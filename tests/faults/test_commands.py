@@ -11,10 +11,8 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-import yaml
 
 pytestmark = [
     pytest.mark.slow,
@@ -35,47 +33,9 @@ SLURM = {
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
+def place(tmp_path: Path, write_tiny_run: Callable[..., None]) -> Path:
     """A folder with data and options of a tiny run."""
-    rng = np.random.default_rng(0)
-    ring = np.arange(40)
-    np.savetxt(
-        tmp_path / "edges.csv",
-        np.stack([ring, (ring + 1) % 40], 1),
-        "%d",
-        ",",
-        comments="",
-        header="source,target",
-    )
-    values = 0.5 + 0.4 * np.sin(0.3 * np.arange(200) + 6 * rng.random((40, 1)))
-    np.save(tmp_path / "series.npy", values.astype(np.float32))
-    options = {
-        "data": {
-            "system": "files",
-            "edges": "edges.csv",
-            "series": "series.npy",
-            "positional": {"eigenmaps": 2, "walk_embedding": 0},
-            "window": 8,
-            "horizon": 8,
-            "nodes_per_graph": 12,
-        },
-        "model": {
-            "features": 4,
-            "encoder": {"width": 8, "layers": 1},
-            "pool": {"sizes": [4], "width": 8},
-            "operator": {"width": 16, "layers": 1, "heads": 2, "num_functions": 4},
-            "trunk": {"basis": 4, "width": 8, "layers": 1, "fourier_features": 4},
-        },
-        "training": {
-            "name": "tiny",
-            "val_interval": 100000,
-            "val_batches": 1,
-            "log_interval": 1,
-            "accelerator": "cpu",
-            "figures": False,
-        },
-    }
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
+    write_tiny_run(tmp_path, training={"name": "tiny"})
     return tmp_path
 
 

@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 pytestmark = [
@@ -103,44 +102,10 @@ def test_a_signal_to_one_rank_stops_all_between_two_steps(folder: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(tmp_path_factory: pytest.TempPathFactory, write_tiny_run: Callable[..., None]) -> Path:
     """A folder with data and options of a tiny run."""
     folder = tmp_path_factory.mktemp("launched")
-    rng = np.random.default_rng(0)
-    ring = np.arange(40)
-    edges = np.stack([ring, (ring + 1) % 40], 1)
-    head = {"comments": "", "header": "source,target"}
-    np.savetxt(folder / "edges.csv", edges, "%d", ",", **head)
-    values = 0.5 + 0.4 * np.sin(0.3 * np.arange(200) + 6 * rng.random((40, 1)))
-    np.save(folder / "series.npy", values.astype(np.float32))
-    options = {
-        "data": {
-            "system": "files",
-            "edges": "edges.csv",
-            "series": "series.npy",
-            "positional": {"eigenmaps": 2, "walk_embedding": 0},
-            "window": 8,
-            "horizon": 8,
-            "nodes_per_graph": 12,
-            "graphs_per_batch": 1,
-        },
-        "model": {
-            "features": 4,
-            "encoder": {"width": 8, "layers": 1},
-            "pool": {"sizes": [4], "width": 8},
-            "operator": {"width": 16, "layers": 1, "heads": 2, "num_functions": 4},
-            "trunk": {"basis": 4, "width": 8, "layers": 1, "fourier_features": 4},
-        },
-        "training": {
-            "val_interval": 100000,
-            "val_batches": 1,
-            "log_interval": 1,
-            "checkpoint_interval": 2,
-            "accelerator": "cpu",
-            "figures": False,
-        },
-    }
-    (folder / "tiny.yaml").write_text(yaml.safe_dump(options), encoding="utf-8")
+    write_tiny_run(folder, data={"graphs_per_batch": 1}, training={"checkpoint_interval": 2})
     return folder
 
 
