@@ -33,11 +33,13 @@ class Residual:
         value: R, shape ``(G, n, Q, 3)``.
         gradient: dR/d(t, x), partial or total, shape ``(4, G, n, Q, 3)``.
         rate: The rate of change u_t that the law explains, shape ``(G, n, Q, 3)``.
+        field: The field u itself, shape ``(G, n, Q, 3)``.
     """
 
     value: Tensor
     gradient: Tensor
     rate: Tensor
+    field: Tensor
 
     def terms(self, sizes: list[int]) -> dict[str, Tensor]:
         """Means over the tokens of each level.
@@ -172,7 +174,7 @@ class EffectiveDynamics(nn.Module):
                 source = source + self.linear(joined)
             residual = emergent(field, source * root[-1])
         assert isinstance(residual, Jet)
-        return Residual(residual.value, residual.gradient, field.time)
+        return Residual(residual.value, residual.gradient, field.time, field.value)
 
     def _inputs(
         self, field: Jet, neighbors: Callable[[Tensor], Tensor] | None

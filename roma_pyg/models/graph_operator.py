@@ -204,7 +204,12 @@ class GraphOperator(ABC, nn.Module):
         """
         encoding = self.represent(batch, seed=batch.seed)
         levels, branch = encoding.levels, encoding.branch
-        predictions = self.decode(levels, branch, batch.steps)
+        residuals: dict[str, Tensor] = {}
+        if self.effective is None or batch.target is None:
+            predictions = self.decode(levels, branch, batch.steps)
+        else:
+            predictions, residual = self._decode_with_law(batch, levels, branch)
+            residuals = residual.terms([level.num_nodes for level in levels])
         outputs: list[LevelForecast] = []
         target = None
         if batch.target is not None:
@@ -215,10 +220,6 @@ class GraphOperator(ABC, nn.Module):
             outputs.append(LevelForecast(prediction, target, level.assignment))
         if batch.importance is not None:
             outputs[0].importance = batch.importance.reshape(batch.num_graphs, -1)
-        residuals: dict[str, Tensor] = {}
-        if self.effective is not None and target is not None:
-            residual = self.residual(levels, branch, self._some_steps(batch))
-            residuals = residual.terms([level.num_nodes for level in levels])
         return RomaOutput(outputs, encoding.penalties, residuals)
 
     def forecast(
@@ -410,17 +411,37 @@ class GraphOperator(ABC, nn.Module):
             field = self._field(levels, branch, features, steps, self.effective.order)
             return self.effective(points, field, branch, features, neighbors)
 
+    def _decode_with_law(
+        self, batch: SubgraphBatch, levels: list[Level], branch: Tensor
+    ) -> tuple[list[Tensor], Residual]:
+        """Forecasts as :meth:`decode`, and the residual at some of the steps ahead.
+
+        There the forecast is the value of the field, which the law has need of anyway.
+        """
+        order = self._shuffled_steps(batch)
+        chosen, rest = order.tensor_split([self.config.effective.times])
+        residual = self.residual(levels, branch, batch.steps[chosen])
+        length = torch.linalg.vector_norm(residual.field, dim=-1)
+        parts = length.split([level.num_nodes for level in levels], dim=1)
+        predictions = [level.mass * part for level, part in zip(levels, parts, strict=True)]
+        if len(rest):
+            others = self.decode(levels, branch, batch.steps[rest])
+            pairs = zip(predictions, others, strict=True)
+            predictions = [torch.cat([own, other], dim=-1) for own, other in pairs]
+        back = order.argsort()
+        return [prediction[..., back] for prediction in predictions], residual
+
     def _points(self, steps: Tensor) -> Tensor:
         """Coordinates (t, 0) of steps ahead, in the precision of the parameters."""
         coordinates = self.direction.new_zeros(len(steps), 1 + LATENT)
         coordinates[:, 0] = steps / self.data.horizon
         return coordinates
 
-    def _some_steps(self, batch: SubgraphBatch) -> Tensor:
-        """Steps ahead at which the residual is taken, drawn by the seed of the batch."""
+    def _shuffled_steps(self, batch: SubgraphBatch) -> Tensor:
+        """Order of the steps ahead, drawn by the seed of the batch; residuals take the first."""
         generator = torch.Generator().manual_seed(batch.seed)
-        chosen = torch.randperm(len(batch.steps), generator=generator)
-        return batch.steps[chosen[: self.config.effective.times].to(batch.steps.device)]
+        order = torch.randperm(len(batch.steps), generator=generator)
+        return order.to(batch.steps.device)
 
     def _continued(self, batch: SubgraphBatch) -> SubgraphBatch:
         """Continue the windows by what the memory of the nodes expects.

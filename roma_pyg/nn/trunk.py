@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import handle_torch_function, has_torch_function_unary
 
 LATENT = 3
 
@@ -52,6 +53,28 @@ class FourierFeatures(nn.Module):
             return torch.cat([coordinates, phase.cos(), phase.sin()], dim=-1)
 
 
+def norm_linear(
+    hidden: Tensor, norm: nn.LayerNorm, weight: Tensor, bias: Tensor | None = None
+) -> Tensor:
+    """Normalise, then apply a linear layer: two steps for tensors, one for jets.
+
+    Args:
+        hidden: Shape ``(..., C)``; or a jet (`roma_pyg.physics.Jet`) in its place.
+        norm: Normalisation of the channels.
+        weight: Shape ``(P, C)``; or ``(..., P, C)``, one for each of the rows ``(..., Q, C)``.
+        bias: Is added, shape ``(P,)`` or such that it can be.
+
+    Returns:
+        Shape ``(..., P)``.
+    """
+    if has_torch_function_unary(hidden):
+        return handle_torch_function(norm_linear, (hidden,), hidden, norm, weight, bias)
+    if weight.ndim == 2:
+        return nn.functional.linear(norm(hidden), weight, bias)
+    product = norm(hidden) @ weight.mT
+    return product if bias is None else product + bias
+
+
 class ResidualBlock(nn.Module):
     """``h + W2 silu(W1 norm(h))``; scale and shift of the norm are left to W1.
 
@@ -68,8 +91,8 @@ class ResidualBlock(nn.Module):
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Update ``(..., width)``."""
-        inner = nn.functional.silu(self.inner(self.norm(hidden)))
-        return hidden + self.outer(inner)
+        inner = norm_linear(hidden, self.norm, self.inner.weight, self.inner.bias)
+        return hidden + self.outer(nn.functional.silu(inner))
 
 
 class Trunk(nn.Module):
@@ -120,20 +143,21 @@ class Trunk(nn.Module):
         Returns:
             Shape ``(..., Q, out_channels)``.
         """
-        return self.output(self.hidden(coordinates, token, field))
+        hidden = self.hidden(coordinates, token, field)
+        return norm_linear(hidden, self.norm, self.output.weight, self.output.bias)
 
     def hidden(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
-        """Evaluate all but the output layer, shape ``(..., Q, width)``."""
+        """Evaluate all but the last normalisation and layer, shape ``(..., Q, width)``."""
         hidden = self.from_coordinates(self.features(coordinates))
         hidden = hidden + self.from_token(token).unsqueeze(-2)
         if self.from_field is not None:
             hidden = hidden + self.from_field(field)
         for block in self.blocks:
             hidden = block(hidden)
-        return self.norm(hidden)
+        return hidden
 
     def combine(self, hidden: Tensor, coefficients: Tensor) -> Tensor:
-        """Combine the output channels of :meth:`hidden`, ``output(hidden) @ coefficients``.
+        """Combine the output channels, ``output(norm(hidden)) @ coefficients``.
 
         The coefficients are taken through the output layer first: for n tokens at Q points
         O(n width (P k + Q k)) instead of O(n Q width P), and no ``(n, Q, P)`` is ever there.
@@ -145,9 +169,9 @@ class Trunk(nn.Module):
         Returns:
             Shape ``(..., Q, k)``.
         """
-        mixed = self.output.weight.mT @ coefficients
+        mixed = coefficients.mT @ self.output.weight
         offset = self.output.bias @ coefficients
-        return hidden @ mixed + offset.unsqueeze(-2)
+        return norm_linear(hidden, self.norm, mixed, offset.unsqueeze(-2))
 
 
 class DeepONet(nn.Module):

@@ -6,6 +6,7 @@ cache of a core, all of them together do not, which costs a factor of three.
 
 from __future__ import annotations
 
+import string
 from typing import Any
 
 import torch
@@ -80,12 +81,75 @@ class Pointwise(torch.autograd.Function):
         return to_value, _fit(to_derivatives, derivatives.shape), None, None, None
 
 
-class LayerNorm(torch.autograd.Function):
-    """Normalised value with gradient and Laplacian, and the backward pass in closed form.
+def _centered(weight: Tensor) -> Tensor:
+    """What a linear layer does to centred rows, done to any rows."""
+    return weight - weight.mean(-1, keepdim=True)
 
-    With c the centred value, d its centred derivatives and ``r = (mean c^2 + eps)^(-1/2)``, the
-    result is c r by the product rule, where ``r_a = -r^3 m_a``,
-    ``lap r = -r^3 (m_L + q) + 3 r^5 sum_i m_i^2``, m = mean(c d) and ``q = mean(sum_i d_i^2)``.
+
+def _product(derivatives: Tensor, weight: Tensor) -> Tensor:
+    """Every channel through a linear layer, whose weights may differ between tokens."""
+    if weight.ndim == 2:
+        return derivatives @ weight.mT
+    # All channels in one product would copy the weights for each of them.
+    return torch.stack([part @ weight.mT for part in derivatives])
+
+
+def _weight_gradient(weight: Tensor, grad: Tensor, rows: Tensor) -> Tensor:
+    """Gradient of a weight from that of its output and from its input, with channels or not."""
+    if weight.ndim == 2:
+        return grad.flatten(0, -2).mT @ rows.flatten(0, -2)
+    if grad.ndim == weight.ndim:
+        return grad.mT @ rows
+    total = grad[0].mT @ rows[0]
+    for channel, part in zip(grad[1:], rows[1:], strict=True):
+        total += channel.mT @ part
+    return total
+
+
+def _dot(rows: Tensor, derivatives: Tensor) -> Tensor:
+    """Products of rows ``(..., w)`` with derivatives ``(c, ..., w)``, shape ``(c, ..., 1)``."""
+    if derivatives.shape[1:] == rows.shape:
+        return torch.stack([(rows * part).sum(-1, keepdim=True) for part in derivatives])
+    # What all tokens share becomes one factor of a matrix product.
+    return torch.einsum("...w,c...w->c...", rows, derivatives).unsqueeze(-1)
+
+
+def _mix(numbers: Tensor, derivatives: Tensor, onto: Tensor) -> None:
+    """Add ``sum_c n_c d_c`` of numbers ``(c, ..., 1)`` and derivatives to ``(..., w)``."""
+    if derivatives.shape[1:] == onto.shape:
+        for number, part in zip(numbers, derivatives, strict=True):
+            onto.addcmul_(number, part)
+    else:
+        onto += torch.einsum("c...,c...w->...w", numbers.squeeze(-1), derivatives)
+
+
+def _spread(numbers: Tensor, rows: Tensor, onto: Tensor) -> None:
+    """Add ``n_c r``, summed over what is shared, to derivatives ``(c, ..., w)``."""
+    if onto.shape[1:] == rows.shape:
+        for number, part in zip(numbers, onto, strict=True):
+            part.addcmul_(number, rows)
+        return
+    letters = string.ascii_letters[: rows.ndim - 1]
+    pairs = zip(letters, onto.shape[1:-1], rows.shape[:-1], strict=True)
+    kept = "".join(letter for letter, own, all_of_them in pairs if own == all_of_them)
+    sums = torch.einsum(f"Y{letters},{letters}Z->Y{kept}Z", numbers.squeeze(-1), rows)
+    onto += sums.reshape(onto.shape)
+
+
+class NormLinear(torch.autograd.Function):
+    r"""Layer normalisation and a linear layer behind it, and the backward pass in closed form.
+
+    What is linear can be taken before the normalisation. With c the centred value, d_a the
+    derivatives, ``A = W c``, ``B_a = W (d_a - mean d_a)`` and ``r = (mean c^2 + eps)^(-1/2)``:
+
+    .. math::
+        y = r A, \qquad y_a = r B_a + r_a A, \qquad
+        \Delta y = r B_\Delta + 2 \sum_i r_i B_i + (\Delta r) A
+
+    where ``r_a = -r^3 m_a``, ``lap r = -r^3 (m_L + q) + 3 r^5 sum_i m_i^2``, m = mean(c d) and
+    ``q = mean(sum_i |d_i - mean d_i|^2)``. So nothing of the width of the input is written, and
+    derivatives that tokens share, as those behind a first layer, are multiplied once for all of
+    them. Saves input and output.
     """
 
     @staticmethod
@@ -93,33 +157,39 @@ class LayerNorm(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401
         value: Tensor,
         derivatives: Tensor,
+        weight: Tensor | None,
         dim: int,
         order: int,
         eps: float,
     ) -> tuple[Tensor, Tensor]:
-        """Return value and derivatives of the result."""
+        """Return value and derivatives of the result; no weight is the identity."""
+        width = value.shape[-1]
         c = value - value.mean(-1, keepdim=True)
-        d = torch.empty_like(derivatives, memory_format=torch.contiguous_format)
-        for centered, part in zip(d, derivatives, strict=True):
-            torch.sub(part, part.mean(-1, keepdim=True), out=centered)
         r = (c.square().mean(-1, keepdim=True) + eps).rsqrt()
         cube = r * r * r
-        m = torch.stack([(c * part).mean(-1, keepdim=True) for part in d])
+        m = _dot(c, derivatives) / width
         slope = -cube * m
+        mean = derivatives.mean(-1, keepdim=True)
         q = r
         if order == 2:
-            q = _sum_of_squares(d[1:dim]).mean(-1, keepdim=True)
+            square = torch.stack([part.square().mean(-1, keepdim=True) for part in derivatives])
+            q = (square - mean.square())[1:dim].sum(0)
             slope[dim] += 3 * cube * r * r * _sum_of_squares(m[1:dim]) - cube * q
-        out = value.new_empty(len(d), *value.shape)
-        for channel, part, factor in zip(out, d, slope, strict=True):
+        if weight is None:
+            flat, inner = c, derivatives - mean
+        else:
+            flat, inner = c @ weight.mT, _product(derivatives, _centered(weight))
+        out = flat.new_empty(len(derivatives), *flat.shape)
+        for channel, part, factor in zip(out, inner, slope, strict=True):
             torch.mul(part, r, out=channel)
-            channel.addcmul_(c, factor)
+            channel.addcmul_(flat, factor)
         if order == 2:
-            for part, factor in zip(d[1:dim], slope[1:dim], strict=True):
+            for part, factor in zip(inner[1:dim], slope[1:dim], strict=True):
                 out[dim].addcmul_(part, 2 * factor)
-        ctx.save_for_backward(c, d, r, m, q, slope)
+        result = flat * r
+        ctx.save_for_backward(c, derivatives, weight, r, m, mean, q, slope, result, out)
         ctx.dim, ctx.order = dim, order
-        return c * r, out
+        return result, out
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -127,40 +197,60 @@ class LayerNorm(torch.autograd.Function):
         ctx: Any,  # noqa: ANN401
         grad_value: Tensor,
         grad: Tensor,
-    ) -> tuple[Tensor, Tensor, None, None, None]:
-        """Return the gradients with respect to value and derivatives."""
-        c, d, r, m, q, slope = ctx.saved_tensors
-        dim, width = ctx.dim, c.shape[-1]
+    ) -> tuple[Tensor, Tensor, Tensor | None, None, None, None]:
+        """Return the gradients with respect to value, derivatives and weight."""
+        c, derivatives, weight, r, m, mean, q, slope, result, out = ctx.saved_tensors
+        dim, second, width = ctx.dim, ctx.order == 2, c.shape[-1]
         square, cube = r * r, r * r * r
-        # Towards the numbers per row: r, its derivatives, m and q.
-        to_slope = torch.stack([(part * c).sum(-1, keepdim=True) for part in grad])
-        joint = grad_value * c
-        for channel, part in zip(grad, d, strict=True):
-            joint.addcmul_(channel, part)
-        to_r = joint.sum(-1, keepdim=True)
-        if ctx.order == 2:
+        flat = result / r
+        # Towards A and B, and towards the numbers per row: r, r_a, m and q. What the gradient has
+        # in common with B follows from the output.
+        to_flat = grad_value * r
+        to_inner = torch.empty_like(grad, memory_format=torch.contiguous_format)
+        joint = grad_value * result
+        for channel, pull, part, factor in zip(to_inner, grad, out, slope, strict=True):
+            to_flat.addcmul_(pull, factor)
+            joint.addcmul_(pull, part)
+            torch.mul(pull, r, out=channel)
+        to_slope = _dot(flat, grad)
+        to_r = joint.sum(-1, keepdim=True) - (to_slope * slope).sum(0)
+        to_q = None
+        if second:
             last = grad[dim]
-            for number, part in zip(to_slope[1:dim], d[1:dim], strict=True):
-                number.add_((last * part).sum(-1, keepdim=True), alpha=2)
-        to_r -= 3 * square * (to_slope * m).sum(0)
+            for channel, factor in zip(to_inner[1:dim], slope[1:dim], strict=True):
+                channel.addcmul_(last, 2 * factor)
+            common = (_dot(last, out[1:dim]) - slope[1:dim] * to_slope[dim]) / r
+            to_r -= 2 * (common * slope[1:dim]).sum(0)
+            to_slope[1:dim] += 2 * common
+        to_r = to_r / r - 3 * square * (to_slope * m).sum(0)
         to_m = -cube * to_slope
-        if ctx.order == 2:
+        if second:
             to_m[1:dim] += 6 * cube * square * m[1:dim] * to_slope[dim]
             steep = 15 * square * square * _sum_of_squares(m[1:dim]) - 3 * square * q
             to_r += to_slope[dim] * steep
-        # And back to every element.
+            to_q = cube * to_slope[dim] * (-2 / width)
         to_m /= width
-        to_c = grad_value * r
-        to_d = torch.empty_like(grad, memory_format=torch.contiguous_format)
-        for channel, part, centered, factor, pull in zip(to_d, grad, d, slope, to_m, strict=True):
-            to_c.addcmul_(part, factor).addcmul_(centered, pull)
-            torch.mul(part, r, out=channel)
-            channel.addcmul_(c, pull)
-        if ctx.order == 2:
-            to_q = -2 / width * cube * to_slope[dim]
-            for channel, centered, factor in zip(to_d[1:dim], d[1:dim], slope[1:dim], strict=True):
-                channel.addcmul_(last, 2 * factor).addcmul_(centered, to_q)
+        # And back to every element.
+        to_inner = _fit(to_inner, derivatives.shape[:-1] + grad.shape[-1:])
+        to_weight = None
+        if weight is None:
+            to_c = to_flat
+            to_derivatives = to_inner - to_inner.mean(-1, keepdim=True)
+        else:
+            to_c = to_flat @ weight
+            to_derivatives = _product(to_inner, _centered(weight).mT)
+            if ctx.needs_input_grad[2]:
+                to_weight = _weight_gradient(weight, to_flat, c)
+                own = _weight_gradient(weight, to_inner, derivatives)
+                to_weight += _centered(own)
+        _mix(to_m, derivatives, to_c)
         to_c.addcmul_(c, -cube * to_r / width)
-        for part in (to_c, *to_d):
-            part -= part.mean(-1, keepdim=True)
-        return to_c, _fit(to_d, d.shape), None, None, None
+        to_c -= to_c.mean(-1, keepdim=True)
+        _spread(to_m, c, to_derivatives)
+        if to_q is not None:
+            to_q = _fit(to_q, mean.shape[1:])
+            for channel, part, level in zip(
+                to_derivatives[1:dim], derivatives[1:dim], mean[1:dim], strict=True
+            ):
+                channel.addcmul_(part, to_q).sub_(to_q * level)
+        return to_c, to_derivatives, to_weight, None, None, None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from roma_pyg.physics.fused import LayerNorm
+from roma_pyg.physics.fused import NormLinear
 from roma_pyg.physics.jet import Jet, Operand, channels, handles
 from roma_pyg.physics.pointwise import power, rule
 
@@ -249,8 +249,8 @@ def _layer_norm(
             f"Expected layer normalisation over the last dimension (got {tuple(normalized_shape)})."
         )
     if input.order < 3:
-        value, derivatives = LayerNorm.apply(
-            input.value, input.derivatives, input.dim, input.order, eps
+        value, derivatives = NormLinear.apply(
+            input.value, input.derivatives, None, input.dim, input.order, eps
         )
         jet = Jet(value, derivatives, input.dim, input.order)
     else:
@@ -259,4 +259,26 @@ def _layer_norm(
         jet = centered * (variance + eps).rsqrt()
     if weight is not None:
         jet = jet * weight
+    return jet if bias is None else jet + bias
+
+
+@handles("norm_linear")
+def _norm_linear(
+    hidden: Jet, norm: torch.nn.LayerNorm, weight: Tensor, bias: Tensor | None = None
+) -> Jet:
+    """A linear layer behind a normalisation, both at once."""
+    if hidden.order == 3 or norm.elementwise_affine:
+        jet = norm(hidden)
+        jet = _linear(jet, weight) if weight.ndim == 2 else jet @ weight.mT
+    else:
+        shared = weight.ndim == 2
+        value, derivatives = NormLinear.apply(
+            hidden.value,
+            hidden.derivatives if shared else hidden.full(hidden.derivatives),
+            weight,
+            hidden.dim,
+            hidden.order,
+            norm.eps,
+        )
+        jet = Jet(value, derivatives, hidden.dim, hidden.order)
     return jet if bias is None else jet + bias

@@ -268,12 +268,27 @@ def test_neighbors_of_all_levels(tiny):
 
 def test_same_batch_same_steps(tiny):
     model, batch = model_with_law(tiny, times=2), tiny.batch()
-    chosen = model._some_steps(batch)
-    assert len(chosen) == 2
-    assert set(chosen.tolist()) <= set(batch.steps.tolist())
-    assert torch.equal(chosen, model._some_steps(batch))
-    seeds = {tuple(model._some_steps(replace(batch, seed=seed)).tolist()) for seed in range(20)}
-    assert len(seeds) > 5
+    order = model._shuffled_steps(batch)
+    assert sorted(order.tolist()) == list(range(len(batch.steps)))
+    assert torch.equal(order, model._shuffled_steps(batch))
+    seeds = (model._shuffled_steps(replace(batch, seed=seed)) for seed in range(20))
+    assert len({tuple(order[:2].tolist()) for order in seeds}) > 5
+
+
+@pytest.mark.parametrize("times", [1, 3, 100])
+def test_the_law_leaves_the_forecast_alone(tiny, times):
+    # Where there is a residual the forecast is taken from its field.
+    model, batch = model_with_law(tiny, times=times), tiny.batch(2)
+    output = model(batch)
+    encoding = model.represent(batch, seed=batch.seed)
+    expected = model.decode(encoding.levels, encoding.branch, batch.steps)
+    for level, forecast in zip(output.levels, expected, strict=True):
+        torch.testing.assert_close(level.prediction, forecast)
+    chosen = model._shuffled_steps(batch)[:times]
+    residual = model.residual(encoding.levels, encoding.branch, batch.steps[chosen])
+    terms = residual.terms([level.num_nodes for level in encoding.levels])
+    for name, value in terms.items():
+        torch.testing.assert_close(output.residuals[name], value)
 
 
 def test_no_law_and_no_target(tiny):

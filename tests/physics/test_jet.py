@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.func import jacfwd
 from torch.nn import functional as F
 
-from roma_pyg.physics.fused import LayerNorm, Pointwise
+from roma_pyg.physics.fused import NormLinear, Pointwise
 from roma_pyg.physics.jet import Jet, channels
 from roma_pyg.physics.pointwise import rule
 
@@ -156,9 +156,24 @@ def random_jet(order: int, shared: bool = False) -> tuple[Tensor, Tensor]:
 
 @pytest.mark.parametrize("order", [1, 2])
 @pytest.mark.parametrize("shared", [False, True])
-def test_backward_of_layer_norm(order: int, shared: bool) -> None:
-    parts = random_jet(order, shared)
-    assert torch.autograd.gradcheck(lambda v, d: LayerNorm.apply(v, d, DIM, order, 1e-5), parts)
+@pytest.mark.parametrize("shape", [None, (4, 5), (3, 4, 5)], ids=str)
+def test_norm_linear(order: int, shared: bool, shape: tuple[int, ...] | None) -> None:
+    # Derivatives shared by all tokens, and weights that differ between them, exclude each other.
+    value, derivatives = random_jet(order, shared and (shape is None or len(shape) == 2))
+    weight = None if shape is None else torch.randn(shape, dtype=torch.float64, requires_grad=True)
+
+    def at_once(value: Tensor, derivatives: Tensor, weight: Tensor | None) -> tuple[Tensor, ...]:
+        return NormLinear.apply(value, derivatives, weight, DIM, order, 1e-5)
+
+    assert torch.autograd.gradcheck(at_once, (value, derivatives, weight))
+    jet = Jet(value, derivatives, DIM, order)
+    centered = jet - jet.mean(-1, keepdim=True)
+    expected = centered * (centered.square().mean(-1, keepdim=True) + 1e-5).rsqrt()
+    if weight is not None:
+        expected = expected @ weight.mT
+    found = at_once(value, derivatives, weight)
+    torch.testing.assert_close(found[0], expected.value)
+    torch.testing.assert_close(found[1], expected.full(expected.derivatives))
 
 
 @pytest.mark.parametrize("order", [1, 2])
