@@ -28,8 +28,8 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     are read, for the given times.
 
     A stream may be one of ``parts``, whose batches make up those of one stream with ``parts *
-    graphs`` subgraphs: the same subgraphs, times, noise, steps ahead and seeds. To that end each
-    part draws all subgraphs, which are small, and reads the series for its own.
+    graphs`` subgraphs: the same subgraphs, times, noise, steps ahead and seeds. Each subgraph has
+    random numbers of its own, so that a part draws nothing but its own.
 
     Args:
         values: Series of the data set, shape ``(N, T)``, may be a memory map.
@@ -138,13 +138,14 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         targets: list[NDArray[np.float32]] = []
         later: list[NDArray[np.float32]] = []
         rounds = 1 + int(rng.integers(self.rollout)) if self.rollout > 1 else 1
+        seed = int(rng.integers(2**62))
         shift = (rounds - 1) * self.horizon
-        for number in range(self.graphs * self.parts):
+        first = self.part * self.graphs
+        for number in range(first, first + self.graphs):
+            # From one on: a last zero would give the random numbers of the batch once more.
+            rng = np.random.default_rng([self.seed, index, 1 + number])
             sub = self.sampler.sample(rng)
             time = self.times[int(rng.integers(len(self.times) - shift))]
-            if number // self.graphs != self.part:
-                self._pass_over(sub, len(steps), rounds, rng)
-                continue
             rows = self.nodes[sub.nodes]
             history = read_window(self.values, rows, time - self.window, time)
             core = rows[: sub.num_core]
@@ -165,16 +166,9 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             targets,
             self.nodes,
             importance,
-            seed=int(rng.integers(2**62)),
+            seed=seed,
             later=later,
         )
-
-    def _pass_over(self, sub: Subgraph, steps: int, rounds: int, rng: np.random.Generator) -> None:
-        """Draw the noise of a subgraph of another part, and drop it."""
-        core, halo = sub.num_core, len(sub.nodes) - sub.num_core
-        count = len(sub.nodes) * self.window + core * steps + halo * self.window * (rounds - 1)
-        if self.noise:
-            rng.standard_normal(count, dtype=np.float32)
 
     def _later(
         self, halo: IntArray, time: int, rounds: int, rng: np.random.Generator

@@ -1,0 +1,167 @@
+"""A long training, watched: memory, open files, threads and processes, which have to stay flat.
+
+    python benchmarks/soak.py --minutes 60 --output runs/soak
+    python benchmarks/soak.py --config configs/quickstart.yaml --minutes 10
+
+Makes the data set, starts ``roma-train`` in a process of its own, and looks at it and its children
+every ``--every`` seconds: private memory (what would be free again if they ended: mapped files are
+not counted, which the system drops when it needs the room), resident memory (mapped files
+included), open files, threads, processes. What is learned in the first ``--warm-up`` minutes, when
+workers start and caches fill, is not judged; the ``--minutes`` after it are. At the end the run is
+asked to stop as a scheduler would, and has to leave with its checkpoint.
+
+Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
+training ends by itself or badly, if it has made no step, or if private memory, judged by the means of
+the first and the last sixth, grew by more than ``--allowed`` percent, or files, threads or
+processes by one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+COLUMNS = {
+    "seconds": "seconds",
+    "private_mib": "private memory, MiB",
+    "resident_mib": "resident memory, MiB",
+    "files": "open files",
+    "threads": "threads",
+    "processes": "processes",
+}
+STOPPED = 128 + signal.SIGTERM
+
+
+def look(process: psutil.Process) -> list[float]:
+    """Sums over a process and its children: private and resident MiB, files, threads, processes.
+
+    A child that ends meanwhile is left out.
+    """
+    totals = np.zeros(5)
+    for one in [process, *process.children(recursive=True)]:
+        try:
+            memory = one.memory_full_info()
+            files, threads = one.num_fds(), one.num_threads()
+        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+            continue
+        totals += [memory.uss / 2**20, memory.rss / 2**20, files, threads, 1]
+    return totals.tolist()
+
+
+def watch(words: list[str], seconds: float, every: float, output: Path) -> tuple[int, list]:
+    """Run a command, sample it, and ask it to stop after ``seconds``.
+
+    Returns:
+        Its exit status, and samples ``(seconds, ...)`` in the order of `COLUMNS`.
+    """
+    samples: list[list[float]] = []
+    with (output / "train.log").open("w") as log, (output / "soak.csv").open("w") as table:
+        writer = csv.writer(table)
+        writer.writerow(COLUMNS)
+        start = time.monotonic()
+        training = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
+        process = psutil.Process(training.pid)
+        while training.poll() is None and time.monotonic() - start < seconds:
+            try:
+                row = [time.monotonic() - start, *look(process)]
+            except psutil.NoSuchProcess:
+                break
+            samples.append(row)
+            writer.writerow([round(value, 3) for value in row])
+            table.flush()
+            time.sleep(every)
+        if training.poll() is None:
+            training.send_signal(signal.SIGTERM)
+        return training.wait(timeout=300), samples
+
+
+def draw(samples: NDArray[np.float64], warm_up: float, file: Path) -> None:
+    """One panel for memory, one for what is counted."""
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    above, below = figure.subplots(2, sharex=True)
+    minutes = samples[:, 0] / 60
+    for column, (key, name) in enumerate(COLUMNS.items()):
+        if key != "seconds":
+            panel = above if key.endswith("mib") else below
+            panel.plot(minutes, samples[:, column], label=name.split(",")[0])
+    for panel in (above, below):
+        panel.axvspan(0, warm_up / 60, color="0.92", lw=0)
+        panel.legend(frameon=False)
+        panel.set_ylim(bottom=0)
+        panel.spines[["top", "right"]].set_visible(False)
+    above.set_ylabel("MiB")
+    below.set_ylabel("number")
+    below.set_xlabel("minutes of training")
+    figure.savefig(file, dpi=150)
+
+
+def main() -> None:
+    """Train, watch, judge."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--config", default="configs/km314k.yaml")
+    parser.add_argument("--minutes", type=float, default=60.0)
+    parser.add_argument("--warm-up", type=float, default=10.0)
+    parser.add_argument("--every", type=float, default=5.0)
+    parser.add_argument("--allowed", type=float, default=1.0, help="percent of private memory")
+    parser.add_argument("--output", type=Path, default=Path("runs/soak"))
+    parser.add_argument("options", nargs="*", help="further options of roma-train, after --")
+    options = parser.parse_args()
+    output: Path = options.output
+    output.mkdir(parents=True, exist_ok=True)
+    own = ["--config", options.config, *options.options]
+    subprocess.run([sys.executable, "-m", "roma_pyg.cli.data", "generate", *own], check=True)
+    words = [sys.executable, "-m", "roma_pyg.cli.train", *own, "--evaluate", "none"]
+    words += ["--training.output", str(output), "--training.name", "run", "--resume", "auto"]
+    warm_up = 60 * options.warm_up
+    status, rows = watch(words, warm_up + 60 * options.minutes, options.every, output)
+    if status != STOPPED:
+        raise RuntimeError(
+            f"Expected a training that goes on until it is stopped, and then exits with {STOPPED} "
+            f"(got {status}); see {output / 'train.log'}."
+        )
+    if not (output / "run" / "last.ckpt").exists():
+        raise RuntimeError(f"Expected a checkpoint in {output / 'run'} (got none).")
+    samples = np.array(rows)
+    draw(samples, warm_up, output / "soak.png")
+    judged = samples[samples[:, 0] >= warm_up]
+    sixth = max(1, len(judged) // 6)
+    lines = [
+        f"{len(judged)} samples in {options.minutes:g} minutes after {options.warm_up:g}.",
+        "",
+        "| | first sixth | last sixth | smallest | largest |",
+        "| --- | ---: | ---: | ---: | ---: |",
+    ]
+    grown = {}
+    for column, (key, name) in enumerate(COLUMNS.items()):
+        if key == "seconds":
+            continue
+        values = judged[:, column]
+        first, last = values[:sixth].mean(), values[-sixth:].mean()
+        grown[key] = last - first
+        if key == "private_mib":
+            grown[key] *= 100 / first
+        numbers = (first, last, values.min(), values.max())
+        lines.append(f"| {name} | {' | '.join(f'{number:,.1f}' for number in numbers)} |")
+    text = "\n".join(lines) + "\n"
+    (output / "soak.md").write_text(text)
+    print(text)
+    allowed = {"private_mib": options.allowed, "files": 1, "threads": 1, "processes": 1}
+    bad = [COLUMNS[key] for key, limit in allowed.items() if grown[key] >= limit]
+    if bad:
+        raise RuntimeError(f"Expected flat lines (these grew: {', '.join(bad)}).")
+
+
+if __name__ == "__main__":
+    main()
