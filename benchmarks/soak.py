@@ -11,7 +11,7 @@ workers start and caches fill, is not judged; the ``--minutes`` after it are. At
 asked to stop as a scheduler would, and has to leave with its checkpoint.
 
 Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
-training ends by itself or badly, if it has made no step, or if private memory, judged by the means of
+training ends by itself or badly, leaves no checkpoint, or if private memory, by the means of
 the first and the last sixth, grew by more than ``--allowed`` percent, or files, threads or
 processes by one.
 """

@@ -223,8 +223,8 @@ def _agreement(
     model = subject.forecaster.model
     fresh = [] if subject.untrained is None else _labels(subject.untrained.hierarchy(history))
     others = {name: _labels(other.hierarchy(history)) for name, other in subject.others.items()}
-    for level, own in enumerate(labels, start=1):
-        known = known_partitions(graph, extras, model.config.pool.sizes[level - 1], seed)
+    known_of = known_partitions(graph, extras, model.config.pool.sizes, seed)
+    for level, (own, known) in enumerate(zip(labels, known_of, strict=True), start=1):
         compared = {"this run": own}
         if fresh:
             compared["untrained"] = fresh[level - 1]

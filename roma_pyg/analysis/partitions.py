@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,35 +20,40 @@ LRG_NODES = 20_000
 
 
 def known_partitions(
-    graph: Graph, extras: Mapping[str, NDArray[Any]], parts: int, seed: int = 0
-) -> dict[str, IntArray]:
-    """Partitions that a hierarchy might have found, by name.
+    graph: Graph, extras: Mapping[str, NDArray[Any]], sizes: Sequence[int], seed: int = 0
+) -> list[dict[str, IntArray]]:
+    """Partitions that each level of a hierarchy might have found, by name.
 
     Args:
         graph: The graph, N nodes.
         extras: Arrays of the data set: planted blocks ``block_1``, ``block_2``, ... and the
             ``angle`` of the hyperbolic disk are used where they are there, and the natural
             frequencies ``omega`` of oscillators.
-        parts: Sectors of the disk, and classes of frequency and degree (at most).
+        sizes: For each level the number of sectors of the disk, and of classes of frequency and
+            degree (at most); the other partitions are the same for all levels.
         seed: Seed of the Louvain and the Leiden method.
 
     Returns:
-        Labels of each node, shapes ``(N,)``.
+        For each level the labels of each node, shapes ``(N,)``.
     """
-    known: dict[str, IntArray] = {}
+    shared: dict[str, IntArray] = {}
     for name in sorted(name for name in extras if name.startswith("block_")):
-        known[f"planted blocks, level {name.removeprefix('block_')}"] = np.asarray(
+        shared[f"planted blocks, level {name.removeprefix('block_')}"] = np.asarray(
             extras[name], dtype=np.int64
         )
-    known["Louvain"] = communities(graph, seed)
-    known["Leiden"] = communities(graph, seed, "leiden")
-    if "angle" in extras:
-        size = -(-graph.num_nodes // parts)
-        known["angle in the disk"] = geometric_supernodes(np.asarray(extras["angle"]), size)
-    if "omega" in extras:
-        known["natural frequency"] = classes(np.asarray(extras["omega"]), parts)
-    known["degree"] = classes(graph.degree, parts)
-    return known
+    shared["Louvain"] = communities(graph, seed)
+    shared["Leiden"] = communities(graph, seed, "leiden")
+    levels = []
+    for parts in sizes:
+        known = dict(shared)
+        if "angle" in extras:
+            size = -(-graph.num_nodes // parts)
+            known["angle in the disk"] = geometric_supernodes(np.asarray(extras["angle"]), size)
+        if "omega" in extras:
+            known["natural frequency"] = classes(np.asarray(extras["omega"]), parts)
+        known["degree"] = classes(graph.degree, parts)
+        levels.append(known)
+    return levels
 
 
 def classes(values: NDArray[Any], parts: int) -> IntArray:

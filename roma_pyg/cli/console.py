@@ -7,6 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from roma_pyg import ranks
 
@@ -38,6 +39,19 @@ def check_bounds(arguments: argparse.Namespace, least: Mapping[str, float]) -> N
             if value is not None and not bound <= value < float("inf"):
                 expected = "finite" if value == float("inf") else f"at least {bound}"
                 raise ValueError(f"Expected '--{name}' to be {expected} (got {value}).")
+
+
+def check_run(folder: Path) -> None:
+    """Check that there is a folder of a run.
+
+    Raises:
+        FileNotFoundError: If there is none.
+    """
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"Expected the folder of a run at '{folder}' (got none); runs are written to "
+            "training.output/training.name, by default runs/roma."
+        )
 
 
 def _is_expected(error: Exception) -> bool:

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from roma_pyg.cli.console import check_bounds, guarded, write
+from roma_pyg.cli.console import check_bounds, check_run, guarded, write
 from roma_pyg.options.parser import load_config
 
 
@@ -70,11 +70,7 @@ def _make_parser() -> argparse.ArgumentParser:
 def _run(argv: Sequence[str] | None) -> int:
     arguments = _make_parser().parse_args(argv)
     run: Path = arguments.run
-    if not run.is_dir():
-        raise FileNotFoundError(
-            f"Expected the folder of a run at '{run}' (got none); runs are written to "
-            "training.output/training.name, by default runs/roma."
-        )
+    check_run(run)
     check_bounds(arguments, {"times": 1, "horizons": 1, "noise": 0, "nodes": 0})
 
     from roma_pyg.cli.train import default_horizons

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from roma_pyg import ranks
-from roma_pyg.cli.console import check_bounds, guarded, write
+from roma_pyg.cli.console import check_bounds, check_run, guarded, write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -237,11 +237,7 @@ def _predict(arguments: argparse.Namespace, model: GraphOperator, config: RunCon
 
 def _check(arguments: argparse.Namespace) -> None:
     """Refuse what cannot work, before anything slow begins."""
-    if not arguments.run.is_dir():
-        raise FileNotFoundError(
-            f"Expected the folder of a run at '{arguments.run}' (got none); runs are written to "
-            "training.output/training.name, by default runs/roma."
-        )
+    check_run(arguments.run)
     least = {"horizon": 1, "steps": 1, "stride": 1, "time": 1, "noise": 0, "seed": 0}
     check_bounds(arguments, {**least, "batch-size": 1})
     if (arguments.horizon or 0) > MOST_STEPS:

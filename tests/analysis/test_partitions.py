@@ -32,7 +32,7 @@ def test_leiden_finds_cliques():
 def test_known_partitions_use_what_the_data_knows():
     graph, label = cliques(4, 5)
     extras = {"block_1": label, "block_2": label // 2, "angle": np.arange(20.0), "omega": label}
-    known = known_partitions(graph, extras, 4)
+    known, other = known_partitions(graph, extras, [4, 2])
     assert set(known) == {
         "planted blocks, level 1",
         "planted blocks, level 2",
@@ -43,13 +43,15 @@ def test_known_partitions_use_what_the_data_knows():
         "degree",
     }
     assert agreement(known["natural frequency"], label).ari == 1
+    assert other["angle in the disk"].max() == 1
+    assert other["Louvain"] is known["Louvain"]
     assert known["planted blocks, level 2"].max() == 1
-    assert set(known_partitions(graph, {}, 4)) == {"Louvain", "Leiden", "degree"}
+    assert set(known_partitions(graph, {}, [4])[0]) == {"Louvain", "Leiden", "degree"}
 
 
 def test_nodes_of_one_degree_are_one_class():
     graph, _ = cliques(4, 5)
-    degree = known_partitions(graph, {}, 4)["degree"]
+    degree = known_partitions(graph, {}, [4])[0]["degree"]
     for value in np.unique(graph.degree):
         assert len(np.unique(degree[graph.degree == value])) == 1
 
