@@ -4,14 +4,14 @@
     python benchmarks/soak.py --config configs/quickstart.yaml --minutes 10
 
 Makes the data set, starts ``roma-train`` in a process of its own, and looks at it and its children
-every ``--every`` seconds: private memory (what would be free again if they ended: mapped files are
-not counted, which the system drops when it needs the room), resident memory (mapped files
-included), open files, threads, processes. What is learned in the first ``--warm-up`` minutes, when
-workers start and caches fill, is not judged; the ``--minutes`` after it are. At the end the run is
-asked to stop as a scheduler would, and has to leave with its checkpoint.
+every ``--every`` seconds: own memory (what they have allocated, shared pages counted once; mapped
+files are not, which the system drops when it needs the room), resident memory (mapped files
+included), open files, threads, processes. The first ``--warm-up`` minutes, when features are
+computed, workers start and caches fill, are not judged; the ``--minutes`` after them are. At the end
+the run is asked to stop as a scheduler would, and has to leave with its checkpoint.
 
 Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
-training ends by itself or badly, leaves no checkpoint, or if private memory, by the means of
+training ends by itself or badly, leaves no checkpoint, or if own memory, by the means of
 the first and the last sixth, grew by more than ``--allowed`` percent, or files, threads or
 processes by one.
 """
@@ -34,7 +34,7 @@ from numpy.typing import NDArray
 
 COLUMNS = {
     "seconds": "seconds",
-    "private_mib": "private memory, MiB",
+    "own_mib": "own memory, MiB",
     "resident_mib": "resident memory, MiB",
     "files": "open files",
     "threads": "threads",
@@ -43,19 +43,32 @@ COLUMNS = {
 STOPPED = 128 + signal.SIGTERM
 
 
+def own_memory(process: psutil.Process) -> float:
+    """Allocated bytes; a page that several processes share counts as a part for each of them.
+
+    Without Linux's account of them: what this process alone has, mapped files included.
+    """
+    try:
+        lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    except FileNotFoundError:
+        return process.memory_full_info().uss
+    sizes = {words[0]: int(words[1]) for line in lines[1:] if len(words := line.split()) > 1}
+    return 1024.0 * (sizes["Pss_Anon:"] + sizes["Pss_Shmem:"])
+
+
 def look(process: psutil.Process) -> list[float]:
-    """Sums over a process and its children: private and resident MiB, files, threads, processes.
+    """Sums over a process and its children: own and resident MiB, files, threads, processes.
 
     A child that ends meanwhile is left out.
     """
     totals = np.zeros(5)
     for one in [process, *process.children(recursive=True)]:
         try:
-            memory = one.memory_full_info()
+            own, resident = own_memory(one), one.memory_info().rss
             files, threads = one.num_fds(), one.num_threads()
-        except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        except (psutil.NoSuchProcess, ProcessLookupError):
             continue
-        totals += [memory.uss / 2**20, memory.rss / 2**20, files, threads, 1]
+        totals += [own / 2**20, resident / 2**20, files, threads, 1]
     return totals.tolist()
 
 
@@ -114,7 +127,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=60.0)
     parser.add_argument("--warm-up", type=float, default=10.0)
     parser.add_argument("--every", type=float, default=5.0)
-    parser.add_argument("--allowed", type=float, default=1.0, help="percent of private memory")
+    parser.add_argument("--allowed", type=float, default=1.0, help="percent of own memory")
     parser.add_argument("--output", type=Path, default=Path("runs/soak"))
     parser.add_argument("options", nargs="*", help="further options of roma-train, after --")
     options = parser.parse_args()
@@ -150,14 +163,14 @@ def main() -> None:
         values = judged[:, column]
         first, last = values[:sixth].mean(), values[-sixth:].mean()
         grown[key] = last - first
-        if key == "private_mib":
+        if key == "own_mib":
             grown[key] *= 100 / first
         numbers = (first, last, values.min(), values.max())
         lines.append(f"| {name} | {' | '.join(f'{number:,.1f}' for number in numbers)} |")
     text = "\n".join(lines) + "\n"
     (output / "soak.md").write_text(text)
     print(text)
-    allowed = {"private_mib": options.allowed, "files": 1, "threads": 1, "processes": 1}
+    allowed = {"own_mib": options.allowed, "files": 1, "threads": 1, "processes": 1}
     bad = [COLUMNS[key] for key, limit in allowed.items() if grown[key] >= limit]
     if bad:
         raise RuntimeError(f"Expected flat lines (these grew: {', '.join(bad)}).")
