@@ -7,8 +7,8 @@ Makes the data set, starts ``roma-train`` in a process of its own, and looks at 
 every ``--every`` seconds: own memory (what they have allocated, shared pages counted once; mapped
 files are not, which the system drops when it needs the room), resident memory (mapped files
 included), open files, threads, processes. The first ``--warm-up`` minutes, when features are
-computed, workers start and caches fill, are not judged; the ``--minutes`` after them are. At the end
-the run is asked to stop as a scheduler would, and has to leave with its checkpoint.
+computed, workers start and caches fill, are not judged; the ``--minutes`` after them are. Then the
+run is asked to stop as a scheduler would, and has to leave with its checkpoint.
 
 Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
 training ends by itself or badly, leaves no checkpoint, or if own memory, by the means of
