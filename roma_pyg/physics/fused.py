@@ -81,9 +81,9 @@ class Pointwise(torch.autograd.Function):
         return to_value, _fit(to_derivatives, derivatives.shape), None, None, None
 
 
-def _centered(weight: Tensor) -> Tensor:
-    """What a linear layer does to centred rows, done to any rows."""
-    return weight - weight.mean(-1, keepdim=True)
+def _centered(rows: Tensor) -> Tensor:
+    """Rows less their mean; of a weight, what applied to any rows is the weight on centred ones."""
+    return rows - rows.mean(-1, keepdim=True)
 
 
 def _product(derivatives: Tensor, weight: Tensor) -> Tensor:
@@ -169,14 +169,14 @@ class NormLinear(torch.autograd.Function):
         cube = r * r * r
         m = _dot(c, derivatives) / width
         slope = -cube * m
-        mean = derivatives.mean(-1, keepdim=True)
-        q = r
+        q = mean = r
         if order == 2:
-            square = torch.stack([part.square().mean(-1, keepdim=True) for part in derivatives])
-            q = (square - mean.square())[1:dim].sum(0)
+            space = derivatives[1:dim]
+            mean = space.mean(-1, keepdim=True)
+            q = _sum_of_squares(space).mean(-1, keepdim=True) - mean.square().sum(0)
             slope[dim] += 3 * cube * r * r * _sum_of_squares(m[1:dim]) - cube * q
         if weight is None:
-            flat, inner = c, derivatives - mean
+            flat, inner = c, _centered(derivatives)
         else:
             flat, inner = c @ weight.mT, _product(derivatives, _centered(weight))
         out = flat.new_empty(len(derivatives), *flat.shape)
@@ -235,7 +235,7 @@ class NormLinear(torch.autograd.Function):
         to_weight = None
         if weight is None:
             to_c = to_flat
-            to_derivatives = to_inner - to_inner.mean(-1, keepdim=True)
+            to_derivatives = _centered(to_inner)
         else:
             to_c = to_flat @ weight
             to_derivatives = _product(to_inner, _centered(weight).mT)
@@ -249,8 +249,7 @@ class NormLinear(torch.autograd.Function):
         _spread(to_m, c, to_derivatives)
         if to_q is not None:
             to_q = _fit(to_q, mean.shape[1:])
-            for channel, part, level in zip(
-                to_derivatives[1:dim], derivatives[1:dim], mean[1:dim], strict=True
-            ):
+            parts = zip(to_derivatives[1:dim], derivatives[1:dim], mean, strict=True)
+            for channel, part, level in parts:
                 channel.addcmul_(part, to_q).sub_(to_q * level)
         return to_c, to_derivatives, to_weight, None, None, None
