@@ -4,7 +4,7 @@ The ball is ``{x in R^C : sqrt(c) |x| < 1}`` with metric ``lambda_x^2 |dx|^2`` a
 ``lambda_x = 2 / (1 - c |x|^2)`` (Ganea, Becigneul & Hofmann, "Hyperbolic neural networks",
 NeurIPS 2018; Ungar's gyrovectors). Every function is finite, with finite gradients, from the zero
 vector to the edge of the ball: norms are bounded from below, and points stay a margin away from
-the edge, which depends on the precision.
+the edge, which depends on the precision. Maps and additions can be differentiated once (`fused`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-_MIN_NORM = 1e-15
+from roma_pyg.geometry.fused import MobiusAdd, Radial
+
+_MIN_SQUARE = 1e-30
 
 
 def edge_margin(dtype: torch.dtype) -> float:
@@ -23,6 +25,46 @@ def edge_margin(dtype: torch.dtype) -> float:
     hyperbolic radius ``7.3 / sqrt(c)``) and 6e-8 in float64 (``17.3 / sqrt(c)``).
     """
     return 4.0 * float(torch.finfo(dtype).eps) ** 0.5
+
+
+def exponential(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
+    """Factor by which `expmap0` scales a vector, ``tanh(sqrt(c) |v|) / (sqrt(c) |v|)``.
+
+    The result is bounded as by `project`.
+
+    Args:
+        square: Squared norms, shape ``(..., 1)``.
+        c: Minus the curvature, positive.
+
+    Returns:
+        The factor, and its derivative with respect to the squared norm.
+    """
+    square = c * square.clamp_min(_MIN_SQUARE)
+    radius = square.sqrt()
+    value = torch.tanh(radius)
+    inside = value.clamp_max(1.0 - edge_margin(square.dtype))
+    factor = inside / radius
+    steep = (1.0 - value.square()) * (inside == value)
+    return factor, (steep - factor) * (0.5 * c / square)
+
+
+def logarithm(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
+    """Factor by which `logmap0` scales, ``artanh(sqrt(c) |x|) / (sqrt(c) |x|)``.
+
+    Args:
+        square: Squared norms, shape ``(..., 1)``.
+        c: Minus the curvature, positive.
+
+    Returns:
+        The factor, and its derivative with respect to the squared norm.
+    """
+    square = c * square.clamp_min(_MIN_SQUARE)
+    radius = square.sqrt()
+    # Looser than the margin of `project`, so that projected points keep their gradient.
+    inside = radius.clamp_max(1.0 - 0.5 * edge_margin(square.dtype))
+    factor = torch.atanh(inside) / radius
+    steep = (inside == radius) / (1.0 - inside.square())
+    return factor, (steep - factor) * (0.5 * c / square)
 
 
 def project(x: Tensor, c: float) -> Tensor:
@@ -36,33 +78,13 @@ def project(x: Tensor, c: float) -> Tensor:
         Points with ``sqrt(c) |x| <= 1 - edge_margin``; others are unchanged.
     """
     limit = (1.0 - edge_margin(x.dtype)) / c**0.5
-    return x * (limit / safe_norm(x).clamp_min(limit))
 
+    def pull(square: Tensor) -> tuple[Tensor, Tensor]:
+        norm = square.sqrt().clamp_min(limit)
+        factor = limit / norm
+        return factor, -0.5 * factor / norm.square() * (norm > limit)
 
-def safe_norm(x: Tensor) -> Tensor:
-    """Euclidean norm over channels, at least 1e-15, shape ``(..., 1)``.
-
-    With the bound, ``f(norm) / norm * x`` is exact at zero, and its gradient finite. Norms above
-    1e19 overflow in float32.
-    """
-    return x.square().sum(-1, keepdim=True).clamp_min(_MIN_NORM**2).sqrt()
-
-
-def exp_factor(norm: Tensor, c: float) -> Tensor:
-    """Factor by which `expmap0` scales a vector, ``tanh(sqrt(c) |v|) / (sqrt(c) |v|)``.
-
-    It is apart so that chains of radial maps touch the full tensor once. The result is bounded as
-    by `project`.
-    """
-    radius = c**0.5 * norm
-    return torch.tanh(radius).clamp_max(1.0 - edge_margin(norm.dtype)) / radius
-
-
-def log_factor(norm: Tensor, c: float) -> Tensor:
-    """Factor by which `logmap0` scales, ``artanh(sqrt(c) |x|) / (sqrt(c) |x|)``."""
-    radius = c**0.5 * norm
-    # Looser than the margin of `project`, so that projected points keep their gradient.
-    return torch.atanh(radius.clamp_max(1.0 - 0.5 * edge_margin(norm.dtype))) / radius
+    return Radial.apply(x, pull)
 
 
 def expmap0(v: Tensor, c: float) -> Tensor:
@@ -83,7 +105,7 @@ def expmap0(v: Tensor, c: float) -> Tensor:
         >>> [round(value, 4) for value in point.tolist()]
         [0.4621, 0.0]
     """
-    return v * exp_factor(safe_norm(v), c)
+    return Radial.apply(v, lambda square: exponential(square, c))
 
 
 def logmap0(x: Tensor, c: float) -> Tensor:
@@ -96,7 +118,7 @@ def logmap0(x: Tensor, c: float) -> Tensor:
     Returns:
         Tangent vectors at the origin, same shape; the inverse of `expmap0`.
     """
-    return x * log_factor(safe_norm(x), c)
+    return Radial.apply(x, lambda square: logarithm(square, c))
 
 
 def mobius_add(x: Tensor, y: Tensor, c: float) -> Tensor:
@@ -115,12 +137,7 @@ def mobius_add(x: Tensor, y: Tensor, c: float) -> Tensor:
     Returns:
         Points of the ball, the broadcast shape.
     """
-    total = x + y
-    a, b = _conformal_gap(x, c), _conformal_gap(y, c)
-    s = c * total.square().sum(-1, keepdim=True)
-    # Divided before the products, which are larger by the number of channels.
-    bottom = (a * b + s).clamp_min(_MIN_NORM)
-    return project((a / bottom) * total + (s / bottom) * x, c)
+    return project(MobiusAdd.apply(x, y, c, edge_margin(x.dtype)), c)
 
 
 def mobius_matvec(weight: Tensor, x: Tensor, c: float) -> Tensor:
@@ -157,7 +174,7 @@ def distance(x: Tensor, y: Tensor, c: float) -> Tensor:
         ``y`` is set to zero.
     """
     gap = _conformal_gap(x, c) * _conformal_gap(y, c)
-    # Not `safe_norm`: the distance of a point to itself is zero, torch's gradient there too.
+    # Not bounded from below: the distance of a point to itself is zero, torch's gradient there too.
     ratio = c**0.5 * torch.linalg.vector_norm(x - y, dim=-1, keepdim=True) * gap.rsqrt()
     return (2.0 / c**0.5 * torch.asinh(ratio)).squeeze(-1)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from roma_pyg.geometry import poincare
+from roma_pyg.geometry.fused import Radial
 
 _MAX_RADIUS = 3.0
 
@@ -65,15 +65,28 @@ class PoincareBall:
         """
         # Half precision has too few digits near the edge.
         tangent = tangent if tangent.dtype.itemsize > 2 else tangent.float()
-        norm = poincare.safe_norm(tangent)
-        mean_square = norm.square() / tangent.shape[-1]
-        bound = torch.rsqrt(1.0 + mean_square / _MAX_RADIUS**2) / self._scale(tangent)
-        return tangent * (bound * poincare.exp_factor(bound * norm, self.curvature))
+        channels, c = tangent.shape[-1], self.curvature
+        soft, scale = 1.0 / (_MAX_RADIUS**2 * channels), self._scale(tangent)
+
+        def rule(square: Tensor) -> tuple[Tensor, Tensor]:
+            shrink = 1.0 / (1.0 + soft * square)
+            bound = shrink.sqrt() / scale
+            factor, steep = poincare.exponential(bound.square() * square, c)
+            # Of ``bound^2 square``, which rises by ``bound^2 shrink``, and of ``bound``.
+            slope = steep * bound.square() * shrink - 0.5 * soft * shrink * factor
+            return bound * factor, bound * slope
+
+        return Radial.apply(tangent, rule)
 
     def to_tangent(self, points: Tensor) -> Tensor:
         """Map points to tangent vectors with entries of order one."""
-        factor = poincare.log_factor(poincare.safe_norm(points), self.curvature)
-        return points * (factor * self._scale(points))
+        scale = self._scale(points)
+
+        def rule(square: Tensor) -> tuple[Tensor, Tensor]:
+            factor, slope = poincare.logarithm(square, self.curvature)
+            return scale * factor, scale * slope
+
+        return Radial.apply(points, rule)
 
     def linear(self, points: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """Moebius-linear map, then Moebius translation by the point of the tangent ``bias``."""

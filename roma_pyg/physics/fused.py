@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from roma_pyg.autograd import first_order
 from roma_pyg.physics.pointwise import Rule
 
 
@@ -55,7 +56,7 @@ class Pointwise(torch.autograd.Function):
         return f0, out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(
         ctx: Any,  # noqa: ANN401
         grad_value: Tensor,
@@ -192,7 +193,7 @@ class NormLinear(torch.autograd.Function):
         return result, out
 
     @staticmethod
-    @torch.autograd.function.once_differentiable
+    @first_order
     def backward(
         ctx: Any,  # noqa: ANN401
         grad_value: Tensor,

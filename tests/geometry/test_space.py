@@ -44,6 +44,28 @@ def test_mobius_linear_of_the_ball_with_bias_moves_the_origin():
     torch.testing.assert_close(moved[0], space.from_tangent(bias))
 
 
+@pytest.mark.parametrize("size", [1e-3, 1.0, 30.0])
+@pytest.mark.parametrize("curvature", [0.125, 1.0])
+def test_gradients_of_the_ball(size, curvature):
+    space = PoincareBall(curvature)
+    generator = torch.Generator().manual_seed(0)
+    double = {"dtype": torch.float64, "generator": generator}
+    tangent, weight = size * torch.randn(3, 4, **double), torch.randn(2, 4, **double)
+    points, bias = space.from_tangent(tangent), torch.randn(2, **double)
+    for tensor in (tangent, weight, points, bias):
+        tensor.requires_grad_()
+    assert torch.autograd.gradcheck(space.from_tangent, (tangent,))
+    assert torch.autograd.gradcheck(space.to_tangent, (points,))
+    assert torch.autograd.gradcheck(space.linear, (points, weight, bias))
+
+
+def test_the_ball_can_be_differentiated_once():
+    x = torch.randn(3, 2, requires_grad=True)
+    points = PoincareBall(1.0).from_tangent(x)
+    with pytest.raises(RuntimeError, match="gradient of first order"):
+        torch.autograd.grad(points.sum(), x, create_graph=True)
+
+
 def test_flat_space_is_plain_algebra():
     space = make_space("euclidean", 1.0)
     x, y = torch.tensor([[1.0, 2.0]]), torch.tensor([[4.0, 6.0]])

@@ -267,3 +267,10 @@ def test_errors() -> None:
         _ = two.second
     with pytest.raises(IndexError, match=r"start with '\.\.\.'"):
         one[0]
+
+
+def test_parameters_are_differentiated_once() -> None:
+    points = torch.randn(3, DIM, requires_grad=True)
+    value = torch.nn.functional.silu(Jet.coordinates(points)).laplacian.sum()
+    with pytest.raises(RuntimeError, match="gradient of first order"):
+        torch.autograd.grad(value, points, create_graph=True)
