@@ -15,8 +15,11 @@ from torch import Tensor
 
 from roma_pyg.autograd import first_order
 
-Rule = Callable[[Tensor], tuple[Tensor, Tensor]]
-"""Maps squared norms ``(..., 1)`` to a factor and its derivative with respect to them."""
+Factor = tuple[Tensor, Callable[[], Tensor]]
+"""A factor for each row, and what finds its derivative with respect to the squared norm."""
+
+Rule = Callable[[Tensor], Factor]
+"""Maps squared norms ``(..., 1)`` to a factor."""
 
 
 def _squares(x: Tensor) -> Tensor:
@@ -29,17 +32,17 @@ class Radial(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, rule: Rule) -> Tensor:  # noqa: ANN401
         """Scale each row."""
-        factor, slope = rule(_squares(x))
-        ctx.save_for_backward(x, factor, slope)
+        factor, ctx.slope = rule(_squares(x))
+        ctx.save_for_backward(x, factor)
         return x * factor
 
     @staticmethod
     @first_order
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
         """Return the gradient with respect to x."""
-        x, factor, slope = ctx.saved_tensors
+        x, factor = ctx.saved_tensors
         along = (grad * x).sum(-1, keepdim=True)
-        return (grad * factor).addcmul_(x, 2 * slope * along), None
+        return (grad * factor).addcmul_(x, 2 * ctx.slope() * along), None
 
 
 class MobiusAdd(torch.autograd.Function):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from roma_pyg.geometry.fused import MobiusAdd, Radial
+from roma_pyg.geometry.fused import Factor, MobiusAdd, Radial
 
 _MIN_SQUARE = 1e-30
 
@@ -27,7 +27,7 @@ def edge_margin(dtype: torch.dtype) -> float:
     return 4.0 * float(torch.finfo(dtype).eps) ** 0.5
 
 
-def exponential(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
+def exponential(square: Tensor, c: float) -> Factor:
     """Factor by which `expmap0` scales a vector, ``tanh(sqrt(c) |v|) / (sqrt(c) |v|)``.
 
     The result is bounded as by `project`.
@@ -37,18 +37,22 @@ def exponential(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
         c: Minus the curvature, positive.
 
     Returns:
-        The factor, and its derivative with respect to the squared norm.
+        The factor, and what finds its derivative with respect to the squared norm.
     """
     square = c * square.clamp_min(_MIN_SQUARE)
     radius = square.sqrt()
     value = torch.tanh(radius)
     inside = value.clamp_max(1.0 - edge_margin(square.dtype))
     factor = inside / radius
-    steep = (1.0 - value.square()) * (inside == value)
-    return factor, (steep - factor) * (0.5 * c / square)
+
+    def slope() -> Tensor:
+        steep = (1.0 - value.square()) * (inside == value)
+        return (steep - factor) * (0.5 * c / square)
+
+    return factor, slope
 
 
-def logarithm(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
+def logarithm(square: Tensor, c: float) -> Factor:
     """Factor by which `logmap0` scales, ``artanh(sqrt(c) |x|) / (sqrt(c) |x|)``.
 
     Args:
@@ -56,15 +60,19 @@ def logarithm(square: Tensor, c: float) -> tuple[Tensor, Tensor]:
         c: Minus the curvature, positive.
 
     Returns:
-        The factor, and its derivative with respect to the squared norm.
+        The factor, and what finds its derivative with respect to the squared norm.
     """
     square = c * square.clamp_min(_MIN_SQUARE)
     radius = square.sqrt()
     # Looser than the margin of `project`, so that projected points keep their gradient.
     inside = radius.clamp_max(1.0 - 0.5 * edge_margin(square.dtype))
     factor = torch.atanh(inside) / radius
-    steep = (inside == radius) / (1.0 - inside.square())
-    return factor, (steep - factor) * (0.5 * c / square)
+
+    def slope() -> Tensor:
+        steep = (inside == radius) / (1.0 - inside.square())
+        return (steep - factor) * (0.5 * c / square)
+
+    return factor, slope
 
 
 def project(x: Tensor, c: float) -> Tensor:
@@ -79,10 +87,10 @@ def project(x: Tensor, c: float) -> Tensor:
     """
     limit = (1.0 - edge_margin(x.dtype)) / c**0.5
 
-    def pull(square: Tensor) -> tuple[Tensor, Tensor]:
+    def pull(square: Tensor) -> Factor:
         norm = square.sqrt().clamp_min(limit)
         factor = limit / norm
-        return factor, -0.5 * factor / norm.square() * (norm > limit)
+        return factor, lambda: -0.5 * factor / norm.square() * (norm > limit)
 
     return Radial.apply(x, pull)
 

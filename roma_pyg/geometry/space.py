@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from roma_pyg.geometry import poincare
-from roma_pyg.geometry.fused import Radial
+from roma_pyg.geometry.fused import Factor, Radial
 
 _MAX_RADIUS = 3.0
 
@@ -68,13 +68,16 @@ class PoincareBall:
         channels, c = tangent.shape[-1], self.curvature
         soft, scale = 1.0 / (_MAX_RADIUS**2 * channels), self._scale(tangent)
 
-        def rule(square: Tensor) -> tuple[Tensor, Tensor]:
+        def rule(square: Tensor) -> Factor:
             shrink = 1.0 / (1.0 + soft * square)
             bound = shrink.sqrt() / scale
             factor, steep = poincare.exponential(bound.square() * square, c)
-            # Of ``bound^2 square``, which rises by ``bound^2 shrink``, and of ``bound``.
-            slope = steep * bound.square() * shrink - 0.5 * soft * shrink * factor
-            return bound * factor, bound * slope
+
+            def slope() -> Tensor:
+                # Of ``bound^2 square``, which rises by ``bound^2 shrink``, and of ``bound``.
+                return bound * shrink * (steep() * bound.square() - 0.5 * soft * factor)
+
+            return bound * factor, slope
 
         return Radial.apply(tangent, rule)
 
@@ -82,9 +85,9 @@ class PoincareBall:
         """Map points to tangent vectors with entries of order one."""
         scale = self._scale(points)
 
-        def rule(square: Tensor) -> tuple[Tensor, Tensor]:
+        def rule(square: Tensor) -> Factor:
             factor, slope = poincare.logarithm(square, self.curvature)
-            return scale * factor, scale * slope
+            return scale * factor, lambda: scale * slope()
 
         return Radial.apply(points, rule)
 
