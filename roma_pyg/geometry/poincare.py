@@ -9,6 +9,8 @@ the edge, which depends on the precision. Maps and additions can be differentiat
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -39,17 +41,10 @@ def exponential(square: Tensor, c: float) -> Factor:
     Returns:
         The factor, and what finds its derivative with respect to the squared norm.
     """
-    square = c * square.clamp_min(_MIN_SQUARE)
-    radius = square.sqrt()
+    radius = (c * square.clamp_min(_MIN_SQUARE)).sqrt()
     value = torch.tanh(radius)
     inside = value.clamp_max(1.0 - edge_margin(square.dtype))
-    factor = inside / radius
-
-    def slope() -> Tensor:
-        steep = (1.0 - value.square()) * (inside == value)
-        return (steep - factor) * (0.5 * c / square)
-
-    return factor, slope
+    return _per_radius(inside, lambda: (1.0 - value.square()) * (inside == value), radius, c)
 
 
 def logarithm(square: Tensor, c: float) -> Factor:
@@ -62,17 +57,18 @@ def logarithm(square: Tensor, c: float) -> Factor:
     Returns:
         The factor, and what finds its derivative with respect to the squared norm.
     """
-    square = c * square.clamp_min(_MIN_SQUARE)
-    radius = square.sqrt()
+    radius = (c * square.clamp_min(_MIN_SQUARE)).sqrt()
     # Looser than the margin of `project`, so that projected points keep their gradient.
     inside = radius.clamp_max(1.0 - 0.5 * edge_margin(square.dtype))
-    factor = torch.atanh(inside) / radius
+    return _per_radius(
+        torch.atanh(inside), lambda: (inside == radius) / (1.0 - inside.square()), radius, c
+    )
 
-    def slope() -> Tensor:
-        steep = (inside == radius) / (1.0 - inside.square())
-        return (steep - factor) * (0.5 * c / square)
 
-    return factor, slope
+def _per_radius(value: Tensor, slope: Callable[[], Tensor], radius: Tensor, c: float) -> Factor:
+    """Factor ``f(r) / r`` at ``r = sqrt(c) |x|``, from f and what finds its slope there."""
+    factor = value / radius
+    return factor, lambda: (slope() - factor) * (0.5 * c / radius.square())
 
 
 def project(x: Tensor, c: float) -> Tensor:
