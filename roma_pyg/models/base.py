@@ -10,6 +10,12 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
+EPSILON = 1e-4
+"""What the sMSPE adds to its denominator."""
+
+RELATIVE_FLOOR = 0.1
+"""Targets below this share of their root mean square count as much as this one."""
+
 
 class BaseForecast(nn.Module):
     r"""Linear forecast from own and neighbour lags, with the scale of what it leaves unexplained.
@@ -17,6 +23,10 @@ class BaseForecast(nn.Module):
     .. math:: \bar y(t + q) = W_q [w, A w, 1], \qquad \sigma_q^2 = E (y - \bar y)^2
 
     Here w is the window of a node and A w the mean window of its neighbours (zero without any).
+    What is fitted is the relative error, which the sMSPE measures: least squares, in which a target
+    y counts by :math:`1 / (y^2 + f^2)`, where f is a tenth of the root mean square of y
+    (`RELATIVE_FLOOR`). Without these weights, noise on large lags drowns the small values, as noise
+    is relative to the value, and the network cannot take out again what a linear map has mixed.
     The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
     order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
     the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
@@ -64,7 +74,7 @@ class BaseForecast(nn.Module):
 
     @torch.no_grad()
     def fit(self, samples: Iterable[tuple[Tensor, Tensor, Tensor]], penalty: float = 1e-10) -> None:
-        """Fit weights and scales by least squares on training samples.
+        """Fit weights and scales by least squares of the relative error on training samples.
 
         Also sets ``reference``, the mean sMSPE of the forecast (of persistence for ``none``) at
         each step ahead, which the loss uses to weigh near against far.
@@ -97,14 +107,14 @@ class BaseForecast(nn.Module):
                 )
         weight = (weight / weight.sum()).to(target.dtype)
         if self.kind == "linear":
-            self.weight.copy_(_ridge(lags, target, weight, penalty))
+            self.weight.copy_(_relative_ridge(lags, target, weight, penalty))
         if self.kind == "none":
             forecast = lags[:, self.last, None].expand_as(target)
         else:
             forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
             variance = weight @ (target - forecast).square()
             self.scale.copy_(variance.sqrt().clamp_min(1e-6))
-        relative = (target - forecast) / (target.abs() + forecast.abs() + 1e-4)
+        relative = (target - forecast) / (target.abs() + forecast.abs() + EPSILON)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 
     def forward(
@@ -160,8 +170,18 @@ def _spline_derivative(horizon: int, order: int) -> Tensor:
     return torch.from_numpy(CubicSpline(nodes, np.eye(horizon))(nodes, order))
 
 
+def _relative_ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
+    """Weighted least squares of the relative error, shape ``(horizon, 2 K + 1)``."""
+    square = target.double().square()
+    floor = (RELATIVE_FLOOR**2 * (weight.double() @ square)).clamp_min(EPSILON**2)
+    share = weight[:, None] / (square + floor)
+    share /= share.sum(dim=0)
+    columns = zip(target.split(1, dim=1), share.T, strict=True)
+    return torch.cat([_ridge(lags, column, part, penalty) for column, part in columns])
+
+
 def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
-    """Weighted least squares with intercept in float64, shape ``(horizon, 2 K + 1)``."""
+    """Weighted least squares with intercept in float64, one row per target ``(H, 2 K + 1)``."""
     share = weight.double()
     x, y = lags.double(), target.double()
     center, level = share @ x, share @ y

@@ -28,16 +28,41 @@ def fitted(kind="linear", penalty=0.0):
     return base, lags.numpy(), target.numpy(), (weight / weight.sum()).numpy()
 
 
-def test_linear_equals_numpy_weighted_least_squares():
+def test_linear_is_least_squares_of_the_relative_error():
     base, lags, target, weight = fitted()
-    root = np.sqrt(weight)[:, None]
     design = np.concatenate([lags, np.ones((len(lags), 1))], axis=1)
-    expected = np.linalg.lstsq(root * design, root * target, rcond=None)[0].T
+    rows = []
+    for truth in target.T:
+        root = np.sqrt(weight / (truth**2 + 0.01 * (weight @ truth**2)))
+        rows.append(np.linalg.lstsq(root[:, None] * design, root * truth, rcond=None)[0])
+    expected = np.array(rows)
     np.testing.assert_allclose(base.weight.numpy(), expected, rtol=1e-8, atol=1e-9)
     error = target - design @ expected.T
     np.testing.assert_allclose(base.scale.numpy() ** 2, weight @ error**2, rtol=1e-8)
     relative = error / (np.abs(target) + np.abs(target - error) + 1e-4)
     np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)
+
+
+def test_small_values_keep_their_relative_precision():
+    """Noise relative to the values: a linear map of large lags would drown the small targets."""
+    rng = np.random.default_rng(0)
+    level = np.exp(rng.uniform(np.log(1e-3), 0, (4000, 1)))
+    lags = level * (1 + 0.05 * rng.standard_normal((4000, 2 * WINDOW)))
+    lags[:, 0] = rng.uniform(0, 1, 4000)
+    target = level * (1 + 0.05 * rng.standard_normal((4000, HORIZON))) + 0.02 * lags[:, :1]
+    target[:, 0] = level[:, 0]
+    base = BaseForecast(WINDOW, HORIZON).double()
+    lags, target = torch.from_numpy(lags), torch.from_numpy(target)
+    base.fit([(lags, target, torch.ones(4000).double())])
+    design = torch.cat([lags, torch.ones(4000, 1)], dim=1)
+    plain = (design @ torch.linalg.lstsq(design, target).solution)[:, 0]
+    forecast = base(lags, torch.arange(1, HORIZON + 1))[:, 0]
+    small = target[:, 0] < 0.01
+
+    def error(guess):
+        return ((guess - target[:, 0]) / target[:, 0])[small].square().mean()
+
+    assert error(forecast) < 0.25 * error(plain)
 
 
 def test_penalty_shrinks_the_slopes():
