@@ -14,7 +14,7 @@ EPSILON = 1e-4
 """What the sMSPE adds to its denominator."""
 
 RELATIVE_FLOOR = 0.1
-"""Targets below this share of their root mean square count as much as this one."""
+"""Forecasts below this share of their root mean square count as much as one of this size."""
 
 
 class BaseForecast(nn.Module):
@@ -23,10 +23,12 @@ class BaseForecast(nn.Module):
     .. math:: \bar y(t + q) = W_q [w, A w, 1], \qquad \sigma_q^2 = E (y - \bar y)^2
 
     Here w is the window of a node and A w the mean window of its neighbours (zero without any).
-    What is fitted is the relative error, which the sMSPE measures: least squares, in which a target
-    y counts by :math:`1 / (y^2 + f^2)`, where f is a tenth of the root mean square of y
-    (`RELATIVE_FLOOR`). Without these weights, noise on large lags drowns the small values, as noise
-    is relative to the value, and the network cannot take out again what a linear map has mixed.
+    The fit is least squares in two passes: in the second one, a sample counts by
+    :math:`1 / (\bar y^2 + f^2)` for its forecast :math:`\bar y` of the first, where f is a tenth of
+    the root mean square (`RELATIVE_FLOOR`). So the error is small relative to the value, which is
+    what the sMSPE measures. Without these weights, noise on large lags drowns the small values, as
+    noise is relative to the value, and the network cannot take out again what a linear map has
+    mixed.
     The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
     order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
     the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
@@ -171,8 +173,13 @@ def _spline_derivative(horizon: int, order: int) -> Tensor:
 
 
 def _relative_ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
-    """Weighted least squares of the relative error, shape ``(horizon, 2 K + 1)``."""
-    square = target.double().square()
+    """Least squares of the error relative to a first fit, shape ``(horizon, 2 K + 1)``.
+
+    Weights from the fit and not from the target leave the forecast unbiased: they depend on nothing
+    but the lags.
+    """
+    first = _ridge(lags, target, weight, penalty)
+    square = (lags.double() @ first[:, :-1].T + first[:, -1]).square()
     floor = (RELATIVE_FLOOR**2 * (weight.double() @ square)).clamp_min(EPSILON**2)
     share = weight[:, None] / (square + floor)
     share /= share.sum(dim=0)
