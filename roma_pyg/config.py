@@ -703,8 +703,8 @@ class ModelConfig:
         trunk: Options of the trunk.
         effective: Options of the residual operator.
         base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
-            lags fitted by least squares on the training part, ``persistence`` the last value,
-            ``none`` nothing (as published).
+            lags, fitted on the training part by least squares relative to the value,
+            ``persistence`` the last value, ``none`` nothing (as published).
         initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
             or ``orthogonal`` (as published).
     """
