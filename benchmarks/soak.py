@@ -5,10 +5,11 @@
 
 Makes the data set, starts ``roma-train`` in a process of its own, and looks at it and its children
 every ``--every`` seconds: own memory (what they have allocated, shared pages counted once; mapped
-files are not, which the system drops when it needs the room), resident memory (mapped files
-included), open files, threads, processes. The first ``--warm-up`` minutes, when features are
-computed, workers start and the first validations are made, are not judged; the ``--minutes`` after
-them are. Then the run is asked to stop as a scheduler would, and has to leave with its checkpoint.
+files are not, which the system drops when it needs the room), the part of it in children, resident
+memory (mapped files included), open files, threads, processes. The first ``--warm-up`` minutes,
+when features are computed, workers start and the first validations are made, are not judged; the
+``--minutes`` after them are. Then the run is asked to stop as a scheduler would, and has to leave
+with its checkpoint.
 
 Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
 training ends by itself or badly, leaves no checkpoint, or if own memory, by the means of
@@ -35,6 +36,7 @@ from numpy.typing import NDArray
 COLUMNS = {
     "seconds": "seconds",
     "own_mib": "own memory, MiB",
+    "children_mib": "own memory of children, MiB",
     "resident_mib": "resident memory, MiB",
     "files": "open files",
     "threads": "threads",
@@ -57,18 +59,19 @@ def own_memory(process: psutil.Process) -> float:
 
 
 def look(process: psutil.Process) -> list[float]:
-    """Sums over a process and its children: own and resident MiB, files, threads, processes.
+    """Sums over a process and its children: own (all, children) and resident MiB, files, ...
 
     A child that ends meanwhile is left out.
     """
-    totals = np.zeros(5)
+    totals = np.zeros(6)
     for one in [process, *process.children(recursive=True)]:
         try:
             own, resident = own_memory(one), one.memory_info().rss
             files, threads = one.num_fds(), one.num_threads()
         except (psutil.NoSuchProcess, ProcessLookupError):
             continue
-        totals += [own / 2**20, resident / 2**20, files, threads, 1]
+        child = 0.0 if one is process else own
+        totals += [own / 2**20, child / 2**20, resident / 2**20, files, threads, 1]
     return totals.tolist()
 
 

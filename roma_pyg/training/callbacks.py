@@ -10,6 +10,7 @@ from roma_pyg.config import TrainingConfig
 from roma_pyg.training.averaging import EmaWeights
 from roma_pyg.training.checkpoints import BestCheckpoint, LastCheckpoint
 from roma_pyg.training.dashboard import Dashboard
+from roma_pyg.training.memory import ReturnFreedMemory
 from roma_pyg.training.monitor import ResourceMonitor
 from roma_pyg.training.progress import TrainingBar
 from roma_pyg.training.random_state import RandomState
@@ -23,7 +24,7 @@ def make_callbacks(
     average: float | None = 0.999,
     progress: bool = True,
 ) -> list[L.Callback]:
-    """Return progress bar, monitor, averaging, dashboard, signals and checkpoints of a run.
+    """Return progress bar, monitors, averaging, dashboard, signals and checkpoints of a run.
 
     Args:
         options: Intervals of log and checkpoints, and whether figures are drawn.
@@ -33,7 +34,7 @@ def make_callbacks(
             trains without one.
         progress: Show progress. If false, give the trainer ``enable_progress_bar=False``.
     """
-    callbacks: list[L.Callback] = [ResourceMonitor()]
+    callbacks: list[L.Callback] = [ResourceMonitor(), ReturnFreedMemory()]
     if progress:
         callbacks.append(TrainingBar(options.log_interval))
     if average:
