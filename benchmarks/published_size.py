@@ -42,12 +42,13 @@ from roma_pyg.training.optimizer import make_optimizer
 WINDOW, HORIZON, NODES = 64, 64, 512
 
 
-def model_config(kind: str, times: int) -> ModelConfig:
+def model_config(kind: str, times: int, derivative: str = "partial") -> ModelConfig:
     """Sizes of the published model.
 
     Args:
         kind: ``deeponet`` or ``nomad``.
         times: Steps ahead at which the residual is taken; 0 for no law.
+        derivative: Gradient of the residual that is punished.
     """
     return ModelConfig(
         features=64,
@@ -56,7 +57,10 @@ def model_config(kind: str, times: int) -> ModelConfig:
         operator=OperatorConfig(width=256, layers=3, heads=8, num_functions=32),
         trunk=TrunkConfig(kind=kind, basis=256, width=256, layers=3, fourier_features=256),  # type: ignore[arg-type]
         effective=EffectiveConfig(
-            kind="emergent" if times else "none", times=max(times, 1), weighting="fixed"
+            kind="emergent" if times else "none",
+            times=max(times, 1),
+            derivative=derivative,  # type: ignore[arg-type]
+            weighting="fixed",
         ),
     )
 
@@ -82,7 +86,7 @@ def make_batch(steps_ahead: int, seed: int = 0) -> SubgraphBatch:
     return collate([subgraph], [window], [features], ahead, [target], importance=None, seed=seed)
 
 
-def make_model(kind: str, times: int, seed: int = 0) -> Roma:
+def make_model(kind: str, times: int, seed: int = 0, derivative: str = "partial") -> Roma:
     """A model of the published size; see :func:`model_config`."""
     torch.manual_seed(seed)
     position = PositionalConfig(eigenmaps=32, walk_embedding=32, degree=False)
@@ -94,7 +98,7 @@ def make_model(kind: str, times: int, seed: int = 0) -> Roma:
         # As published.
         memory=MemoryConfig(size=0),
     )
-    return Roma(model_config(kind, times), data)
+    return Roma(model_config(kind, times, derivative), data)
 
 
 class Step:

@@ -31,7 +31,8 @@ class Residual:
 
     Attributes:
         value: R, shape ``(G, n, Q, 3)``.
-        gradient: dR/d(t, x), partial or total, shape ``(4, G, n, Q, 3)``.
+        gradient: dR/d(t, x), partial or total, shape ``(4, G, n, Q, 3)``; or its product with one
+            direction, shape ``(1, G, n, Q, 3)``.
         rate: The rate of change u_t that the law explains, shape ``(G, n, Q, 3)``.
         field: The field u itself, shape ``(G, n, Q, 3)``.
     """
@@ -142,6 +143,7 @@ class EffectiveDynamics(nn.Module):
         branch: Tensor,
         features: Tensor,
         neighbors: Callable[[Tensor], Tensor] | None = None,
+        direction: Tensor | None = None,
     ) -> Residual:
         """Evaluate the residual.
 
@@ -152,8 +154,13 @@ class EffectiveDynamics(nn.Module):
             features: Graph features z, shape ``(G, n, C_z)``.
             neighbors: Linear map from values ``(..., G, n, Q, 3)`` to the mean over the neighbours
                 less the value itself; needed where ``neighbors`` is among the inputs.
+            direction: Take the partial gradient along this direction alone, shape ``(4,)``: with
+                random signs, its square has the mean of the whole one (Hutchinson 1990,
+                doi:10.1080/03610919008812866).
         """
         coordinates = Jet.coordinates(points, order=1)
+        if direction is not None:
+            coordinates = Jet(points, direction.expand(1, 1, -1), dim=1, order=1)
         seen = set(self.config.inputs)
         coordinates = coordinates if "coordinates" in seen else coordinates * 0.0
         branch = branch if "branch" in seen else torch.zeros_like(branch)

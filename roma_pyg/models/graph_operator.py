@@ -380,7 +380,13 @@ class GraphOperator(ABC, nn.Module):
         along = Jet.of_time(base, dim, order) * self.direction
         return along + Jet.of_time(scale, dim, order) * correction
 
-    def residual(self, levels: list[Level], branch: Tensor, steps: Tensor) -> Residual:
+    def residual(
+        self,
+        levels: list[Level],
+        branch: Tensor,
+        steps: Tensor,
+        direction: Tensor | None = None,
+    ) -> Residual:
         """Residual of the effective law at all tokens.
 
         Autocast does not apply here: second derivatives do not bear half precision.
@@ -389,6 +395,7 @@ class GraphOperator(ABC, nn.Module):
             levels: Levels of G graphs with n_1, n_2, ... nodes.
             branch: Their tokens after attention, shape ``(G, sum of n, C)``.
             steps: Steps ahead, shape ``(Q,)``.
+            direction: Where the gradient is to be taken along one direction alone, shape ``(4,)``.
 
         Raises:
             ValueError: If the model has no effective law.
@@ -409,7 +416,7 @@ class GraphOperator(ABC, nn.Module):
             branch = branch.to(points.dtype)
             features = torch.cat([level.features for level in levels], dim=1).to(points.dtype)
             field = self._field(levels, branch, features, steps, self.effective.order)
-            return self.effective(points, field, branch, features, neighbors)
+            return self.effective(points, field, branch, features, neighbors, direction)
 
     def _decode_with_law(
         self, batch: SubgraphBatch, levels: list[Level], branch: Tensor
@@ -418,9 +425,11 @@ class GraphOperator(ABC, nn.Module):
 
         There the forecast is the value of the field, which the law has need of anyway.
         """
-        order = self._shuffled_steps(batch)
+        order, signs = self._drawn(batch)
         chosen, rest = order.tensor_split([self.config.effective.times])
-        residual = self.residual(levels, branch, batch.steps[chosen])
+        sampled = self.training and self.config.effective.derivative == "sampled"
+        direction = signs if sampled else None
+        residual = self.residual(levels, branch, batch.steps[chosen], direction)
         length = torch.linalg.vector_norm(residual.field, dim=-1)
         parts = length.split([level.num_nodes for level in levels], dim=1)
         predictions = [level.mass * part for level, part in zip(levels, parts, strict=True)]
@@ -437,11 +446,15 @@ class GraphOperator(ABC, nn.Module):
         coordinates[:, 0] = steps / self.data.horizon
         return coordinates
 
-    def _shuffled_steps(self, batch: SubgraphBatch) -> Tensor:
-        """Order of the steps ahead, drawn by the seed of the batch; residuals take the first."""
+    def _drawn(self, batch: SubgraphBatch) -> tuple[Tensor, Tensor]:
+        """Order of the steps ahead, of which residuals take the first, and signs ``(4,)``.
+
+        Drawn by the seed of the batch.
+        """
         generator = torch.Generator().manual_seed(batch.seed)
         order = torch.randperm(len(batch.steps), generator=generator)
-        return order.to(batch.steps.device)
+        signs = 2.0 * torch.randint(2, (1 + LATENT,), generator=generator) - 1
+        return order.to(batch.steps.device), signs.to(self.direction)
 
     def _continued(self, batch: SubgraphBatch) -> SubgraphBatch:
         """Continue the windows by what the memory of the nodes expects.

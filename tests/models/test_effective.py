@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -235,7 +236,10 @@ def test_time_derivative_of_the_field(tiny):
     torch.testing.assert_close(found, second.double(), rtol=5e-2, atol=5e-2)
 
 
-@pytest.mark.parametrize("options", [{}, {"kind": "burgers"}, {"derivative": "total"}])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"kind": "burgers"}, {"derivative": "total"}, {"derivative": "sampled"}],
+)
 def test_model_with_a_law(tiny, options):
     model, batch = model_with_law(tiny, times=2, **options), tiny.batch(2)
     output = model(batch)
@@ -266,13 +270,46 @@ def test_neighbors_of_all_levels(tiny):
     assert model(tiny.batch(2)).residuals["residual/2"].isfinite()
 
 
-def test_same_batch_same_steps(tiny):
+def test_same_batch_same_draws(tiny):
     model, batch = model_with_law(tiny, times=2), tiny.batch()
-    order = model._shuffled_steps(batch)
+    order, signs = model._drawn(batch)
     assert sorted(order.tolist()) == list(range(len(batch.steps)))
-    assert torch.equal(order, model._shuffled_steps(batch))
-    seeds = (model._shuffled_steps(replace(batch, seed=seed)) for seed in range(20))
-    assert len({tuple(order[:2].tolist()) for order in seeds}) > 5
+    assert set(signs.abs().tolist()) == {1.0}
+    assert all(torch.equal(*pair) for pair in zip((order, signs), model._drawn(batch), strict=True))
+    draws = [model._drawn(replace(batch, seed=seed)) for seed in range(20)]
+    assert len({tuple(order[:2].tolist()) for order, _ in draws}) > 5
+    assert len({tuple(signs.tolist()) for _, signs in draws}) > 5
+
+
+@pytest.mark.parametrize("kind", ["emergent", "burgers"])
+def test_a_sampled_gradient_is_the_product_with_its_direction(tiny, kind):
+    model, batch = model_with_law(tiny, kind=kind).eval(), tiny.batch()
+    encoding = model.represent(batch)
+    inputs = encoding.levels, encoding.branch, batch.steps
+    whole = model.residual(*inputs)
+    directions = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4)))
+    parts = [model.residual(*inputs, direction) for direction in directions]
+    for direction, part in zip(directions, parts, strict=True):
+        torch.testing.assert_close(part.value, whole.value)
+        expected = torch.einsum("a,a...->...", direction, whole.gradient)
+        torch.testing.assert_close(part.gradient, expected[None], rtol=1e-3, atol=1e-6)
+    # Over all signs the mean square is the whole one.
+    mean = torch.stack([part.gradient.square() for part in parts]).mean(0)
+    expected = whole.gradient.square().sum(0, keepdim=True)
+    torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-10)
+    assert expected.mean() > 1e-6
+
+
+def test_a_sampled_gradient_in_training_and_the_whole_one_in_evaluation(tiny):
+    model, batch = model_with_law(tiny, derivative="sampled", times=100), tiny.batch()
+    exact = model_with_law(tiny, times=100)
+    exact.load_state_dict(model.state_dict())
+    key = "residual_gradient/0"
+    found = model(batch).residuals[key]
+    assert found > 0
+    assert found != exact(batch).residuals[key]
+    assert torch.equal(found, model(batch).residuals[key])
+    torch.testing.assert_close(model.eval()(batch).residuals[key], exact(batch).residuals[key])
 
 
 @pytest.mark.parametrize("times", [1, 3, 100])
@@ -284,7 +321,7 @@ def test_the_law_leaves_the_forecast_alone(tiny, times):
     expected = model.decode(encoding.levels, encoding.branch, batch.steps)
     for level, forecast in zip(output.levels, expected, strict=True):
         torch.testing.assert_close(level.prediction, forecast)
-    chosen = model._shuffled_steps(batch)[:times]
+    chosen = model._drawn(batch)[0][:times]
     residual = model.residual(encoding.levels, encoding.branch, batch.steps[chosen])
     terms = residual.terms([level.num_nodes for level in encoding.levels])
     for name, value in terms.items():
