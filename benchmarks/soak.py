@@ -6,10 +6,10 @@
 Makes the data set, starts ``roma-train`` in a process of its own, and looks at it and its children
 every ``--every`` seconds: own memory (what they have allocated, shared pages counted once; mapped
 files are not, which the system drops when it needs the room), the part of it in children, resident
-memory (mapped files included), open files, threads, processes. The first ``--warm-up`` minutes,
-when features are computed, workers start and the first validations are made, are not judged; the
-``--minutes`` after them are. Then the run is asked to stop as a scheduler would, and has to leave
-with its checkpoint.
+memory (mapped files included), open files, threads, processes. Time counts from the start of
+the training itself, when data and features are there. The first ``--warm-up`` minutes, when workers
+start and the first validations are made, are not judged; the ``--minutes`` after them are. Then the
+run is asked to stop as a scheduler would, and has to leave with its checkpoint.
 
 Writes ``soak.csv`` (all samples), ``soak.png`` and ``soak.md`` to ``--output``. Fails if the
 training ends by itself or badly, leaves no checkpoint, or if own memory, by the means of
@@ -33,6 +33,9 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from roma_pyg.training.restore import LAST
+from roma_pyg.training.run import CONFIG
+
 COLUMNS = {
     "seconds": "seconds",
     "own_mib": "own memory, MiB",
@@ -43,6 +46,7 @@ COLUMNS = {
     "processes": "processes",
 }
 STOPPED = 128 + signal.SIGTERM
+RUN = "run"
 
 
 def own_memory(process: psutil.Process) -> float:
@@ -76,26 +80,32 @@ def look(process: psutil.Process) -> list[float]:
 
 
 def watch(words: list[str], seconds: float, every: float, output: Path) -> tuple[int, list]:
-    """Run a command, sample it, and ask it to stop after ``seconds``.
+    """Run a command, sample it, and ask it to stop after ``seconds`` of training.
 
     Returns:
         Its exit status, and samples ``(seconds, ...)`` in the order of `COLUMNS`.
     """
     samples: list[list[float]] = []
+    begin: float | None = None
     with (output / "train.log").open("w") as log, (output / "soak.csv").open("w") as table:
         writer = csv.writer(table)
         writer.writerow(COLUMNS)
-        start = time.monotonic()
         training = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
         process = psutil.Process(training.pid)
-        while training.poll() is None and time.monotonic() - start < seconds:
-            try:
-                row = [time.monotonic() - start, *look(process)]
-            except psutil.NoSuchProcess:
-                break
-            samples.append(row)
-            writer.writerow([round(value, 3) for value in row])
-            table.flush()
+        while training.poll() is None:
+            now = time.monotonic()
+            if begin is None and (output / RUN / CONFIG).exists():
+                begin = now
+            if begin is not None:
+                if now - begin >= seconds:
+                    break
+                try:
+                    row = [now - begin, *look(process)]
+                except psutil.NoSuchProcess:
+                    break
+                samples.append(row)
+                writer.writerow([round(value, 3) for value in row])
+                table.flush()
             time.sleep(every)
         if training.poll() is None:
             training.send_signal(signal.SIGTERM)
@@ -170,7 +180,7 @@ def main() -> None:
     own = ["--config", options.config, *options.options]
     subprocess.run([sys.executable, "-m", "roma_pyg.cli.data", "generate", *own], check=True)
     words = [sys.executable, "-m", "roma_pyg.cli.train", *own, "--evaluate", "none"]
-    words += ["--training.output", str(output), "--training.name", "run", "--resume", "auto"]
+    words += ["--training.output", str(output), "--training.name", RUN]
     warm_up = 60 * options.warm_up
     status, rows = watch(words, warm_up + 60 * options.minutes, options.every, output)
     if status != STOPPED:
@@ -178,8 +188,8 @@ def main() -> None:
             f"Expected a training that goes on until it is stopped, and then exits with {STOPPED} "
             f"(got {status}); see {output / 'train.log'}."
         )
-    if not (output / "run" / "last.ckpt").exists():
-        raise RuntimeError(f"Expected a checkpoint in {output / 'run'} (got none).")
+    if not (output / RUN / LAST).exists():
+        raise RuntimeError(f"Expected a checkpoint in {output / RUN} (got none).")
     text, grown = judge(np.array(rows), warm_up, options.allowed, output)
     print(text)
     if grown:
