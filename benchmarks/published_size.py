@@ -65,11 +65,12 @@ def model_config(kind: str, times: int, derivative: str = "partial") -> ModelCon
     )
 
 
-def make_batch(steps_ahead: int, seed: int = 0) -> SubgraphBatch:
+def make_batch(steps_ahead: int, num_features: int = 64, seed: int = 0) -> SubgraphBatch:
     """One subgraph of 512 core nodes with windows of random sines.
 
     Args:
         steps_ahead: Number of steps ahead with targets, drawn out of 64.
+        num_features: Features of a node.
         seed: Of graph, subgraph and series.
     """
     adjacency = hyperbolic_graph(GraphConfig(nodes=6000, average_degree=9), seed=seed).adjacency
@@ -80,7 +81,7 @@ def make_batch(steps_ahead: int, seed: int = 0) -> SubgraphBatch:
     times = 0.1 * np.arange(WINDOW + HORIZON)
     values = (0.5 + 0.45 * np.cos(rate * times + 6 * phase)).astype(np.float32)
     ahead = np.sort(rng.choice(HORIZON, steps_ahead, replace=False)) + 1
-    features = rng.random((len(subgraph.nodes), 64)).astype(np.float32)
+    features = rng.random((len(subgraph.nodes), num_features)).astype(np.float32)
     target = values[subgraph.core[:, None], WINDOW + ahead - 1]
     window = values[subgraph.nodes, :WINDOW]
     return collate([subgraph], [window], [features], ahead, [target], importance=None, seed=seed)

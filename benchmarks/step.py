@@ -79,7 +79,7 @@ def measure(size: str, repeats: int, device: str, half: bool, compiled: bool) ->
     model, times, optimizer = make(size, device)
     if compiled:
         model.compile_operator()
-    batch = make_batch(times)
+    batch = make_batch(times, model.data.num_features)
     step = Step(model, optimizer, device, half)
     _, seconds = step.repeat(batch, repeats)
     peak = peak_gb(device)

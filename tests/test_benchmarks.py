@@ -1,0 +1,37 @@
+"""The benchmarks of a training step run, each with its cheapest options."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+def run(script, *options):
+    words = [sys.executable, str(BENCHMARKS / script), *options, "--repeats", "1"]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("size", ["published", "quickstart"])
+def test_step(size):
+    row = run("step.py", "--one", size)
+    assert row["seconds"] > 0
+    assert row["parameters"] > 1e5
+
+
+def test_all_ways_to_take_derivatives_agree():
+    methods = ("ours", "nested", "ours, sampled", "nested, sampled")
+    ours, nested, sampled, along = (
+        run("derivatives.py", "--one", method, "--times", "1", "--steps-ahead", "1")["loss"]
+        for method in methods
+    )
+    assert nested == pytest.approx(ours, rel=1e-4)
+    assert along == pytest.approx(sampled, rel=1e-4)
+    assert sampled != pytest.approx(ours, rel=1e-3)
