@@ -109,35 +109,22 @@ def lean_field(operator: nn.Module, points: Tensor, branch: Tensor, token: Tenso
 
 
 def nested_law(
-    operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor, field: Tensor
+    operator: nn.Module, coordinates: Jet, branch: Tensor, token: Tensor, field: Tensor
 ) -> Jet:
-    """Value and explicit gradient of a law by forward mode."""
+    """Value of a law and its derivatives along those of the coordinates, by forward mode."""
+    directions = coordinates.derivatives.flatten(0, 1)
 
     def value(point: Tensor, b: Tensor, z: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-        u = operator(point[None], b, z, f[None])[0]
-        return u, u
+        def along(direction: Tensor) -> tuple[Tensor, Tensor]:
+            return jvp(lambda p: operator(p[None], b, z, f[None])[0], (point,), (direction,))
 
-    over_points = vmap(jacfwd(value, has_aux=True), in_dims=(0, None, None, 0))
-    slope, u = vmap(over_points, in_dims=(None, 0, 0, 0))(points, branch[0], token[0], field[0])
-    return Jet(u[None], slope.movedim(-1, 0)[:, None], 4, 1)
+        u, slope = vmap(along)(directions)
+        return u[0], slope
 
-
-def nested_law_along(
-    operator: nn.Module,
-    points: Tensor,
-    branch: Tensor,
-    token: Tensor,
-    field: Tensor,
-    direction: Tensor,
-) -> Jet:
-    """Value of a law and its derivative along one direction by forward mode."""
-
-    def both(point: Tensor, b: Tensor, z: Tensor, f: Tensor) -> tuple[Tensor, Tensor]:
-        return jvp(lambda p: operator(p[None], b, z, f[None])[0], (point,), (direction,))
-
-    over_points = vmap(both, in_dims=(0, None, None, 0))
-    u, slope = vmap(over_points, in_dims=(None, 0, 0, 0))(points, branch[0], token[0], field[0])
-    return Jet(u[None], slope[None, None], 1, 1)
+    over_points = vmap(value, in_dims=(0, None, None, 0))
+    over_tokens = vmap(over_points, in_dims=(None, 0, 0, 0))
+    u, slope = over_tokens(coordinates.value, branch[0], token[0], field[0])
+    return Jet(u[None], slope.movedim(2, 0)[:, None], coordinates.dim, 1)
 
 
 def reverse_field(operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor) -> Jet:
@@ -158,9 +145,10 @@ def reverse_field(operator: nn.Module, points: Tensor, branch: Tensor, token: Te
 
 
 def reverse_law(
-    operator: nn.Module, points: Tensor, branch: Tensor, token: Tensor, field: Tensor
+    operator: nn.Module, coordinates: Jet, branch: Tensor, token: Tensor, field: Tensor
 ) -> Jet:
     """Value and explicit gradient of a law by reverse mode."""
+    points = coordinates.value
     own = points.expand(*branch.shape[:2], *points.shape).clone().requires_grad_()
     u = operator(own, branch, token, field)
     slopes = [
@@ -194,10 +182,7 @@ class Other(nn.Module):
             return self.operator(coordinates, branch, token)
         if field is None:
             return self.field_of(self.operator, coordinates.value, branch, token)
-        inputs = (self.operator, coordinates.value, branch, token, field)
-        if coordinates.dim == 1:
-            return nested_law_along(*inputs, coordinates.derivatives.flatten())
-        return self.law_of(*inputs)
+        return self.law_of(self.operator, coordinates, branch, token, field)
 
 
 OTHERS = {

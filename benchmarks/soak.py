@@ -86,26 +86,22 @@ def watch(words: list[str], seconds: float, every: float, output: Path) -> tuple
         Its exit status, and samples ``(seconds, ...)`` in the order of `COLUMNS`.
     """
     samples: list[list[float]] = []
-    begin: float | None = None
     with (output / "train.log").open("w") as log, (output / "soak.csv").open("w") as table:
         writer = csv.writer(table)
         writer.writerow(COLUMNS)
         training = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT)
         process = psutil.Process(training.pid)
-        while training.poll() is None:
-            now = time.monotonic()
-            if begin is None and (output / RUN / CONFIG).exists():
-                begin = now
-            if begin is not None:
-                if now - begin >= seconds:
-                    break
-                try:
-                    row = [now - begin, *look(process)]
-                except psutil.NoSuchProcess:
-                    break
-                samples.append(row)
-                writer.writerow([round(value, 3) for value in row])
-                table.flush()
+        while training.poll() is None and not (output / RUN / CONFIG).exists():
+            time.sleep(every)
+        start = time.monotonic()
+        while training.poll() is None and time.monotonic() - start < seconds:
+            try:
+                row = [time.monotonic() - start, *look(process)]
+            except psutil.NoSuchProcess:
+                break
+            samples.append(row)
+            writer.writerow([round(value, 3) for value in row])
+            table.flush()
             time.sleep(every)
         if training.poll() is None:
             training.send_signal(signal.SIGTERM)

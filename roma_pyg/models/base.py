@@ -178,8 +178,9 @@ def _relative_ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float
     Weights from the fit and not from the target leave the forecast unbiased: they depend on nothing
     but the lags.
     """
+    lags, target = lags.double(), target.double()  # once for all steps ahead
     first = _ridge(lags, target, weight, penalty)
-    square = (lags.double() @ first[:, :-1].T + first[:, -1]).square()
+    square = (lags @ first[:, :-1].T + first[:, -1]).square()
     floor = (RELATIVE_FLOOR**2 * (weight.double() @ square)).clamp_min(EPSILON**2)
     share = weight[:, None] / (square + floor)
     share /= share.sum(dim=0)

@@ -158,8 +158,9 @@ class EffectiveDynamics(nn.Module):
                 random signs, its square has the mean of the whole one (Hutchinson 1990,
                 doi:10.1080/03610919008812866).
         """
-        coordinates = Jet.coordinates(points, order=1)
-        if direction is not None:
+        if direction is None:
+            coordinates = Jet.coordinates(points, order=1)
+        else:
             coordinates = Jet(points, direction.expand(1, 1, -1), dim=1, order=1)
         seen = set(self.config.inputs)
         coordinates = coordinates if "coordinates" in seen else coordinates * 0.0

@@ -9,9 +9,8 @@ from torch import Tensor, nn
 
 from roma_pyg import exchange
 from roma_pyg.config import PoolConfig
+from roma_pyg.models.base import EPSILON
 from roma_pyg.models.output import LevelForecast, RomaOutput
-
-EPSILON = 1e-4
 
 
 def smspe(prediction: Tensor, target: Tensor, eps: float = EPSILON) -> Tensor:
