@@ -350,16 +350,27 @@ class MemoryConfig:
 
     Args:
         size: Numbers per node M; 0 for no memory.
+        collective: Modes C of the motion of the whole graph, whose forecast the memory looks at; 0
+            for none.
+        neighbors: Whether it looks at the mean window of the neighbours.
         blocks: Parts of the training times. In training, the memory at a time comes from the other
             parts, so that the model meets errors as large as at new times. Costs 4 M N bytes each.
     """
 
     size: int = 32
+    collective: int = 16
+    neighbors: bool = True
     blocks: int = 4
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_fields(self, "memory")
+        check(
+            0 <= self.collective <= MOST_FEATURES,
+            "memory.collective",
+            "in [0, 10000]",
+            self.collective,
+        )
         check(0 <= self.size <= MOST_FEATURES, "memory.size", "in [0, 10000]", self.size)
         check(2 <= self.blocks <= MOST_LAYERS, "memory.blocks", "in [2, 1000]", self.blocks)
 

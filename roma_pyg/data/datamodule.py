@@ -13,14 +13,16 @@ from torch.utils.data import DataLoader
 
 from roma_pyg import exchange, ranks
 from roma_pyg.config import DataConfig, TrainingConfig
+from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray
 from roma_pyg.data.load import load_series
-from roma_pyg.data.memory import NodeMemory
+from roma_pyg.data.memory import NodeMemory, outlook_steps
 from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.split import Split, make_split, split_times
+from roma_pyg.data.surroundings import Surroundings
 from roma_pyg.data.windows import WindowStream, seed_worker
 
 REPORTED_STEPS = (1, 4, 16, 64)
@@ -127,10 +129,34 @@ class GraphSeriesData(L.LightningDataModule):
 
     def _find_memory(self) -> NodeMemory:
         options = self.options
-        memory = NodeMemory(options.memory.size, options.window, options.horizon)
+        memory = NodeMemory.of(options)
         nodes, times = self.split.nodes["train"], self.split.times["train"]
-        memory.fit(self.series.values, nodes, times, options.noise, options.seed)
+        around = self.surroundings
+        memory.fit(self.series.values, nodes, times, options.noise, options.seed, around)
         return memory
+
+    @cached_property
+    def surroundings(self) -> Surroundings:
+        """What the memory of a node sees around it; that of training nodes sees no others."""
+        stage = np.full(self.series.num_nodes, 2, dtype=np.int8)
+        for number, part in enumerate(("train", "val")):
+            stage[self.split.nodes[part]] = number
+        modes = exchange.tell(self._find_modes) if self.options.memory.collective else None
+        return Surroundings(self.series.graph, modes, stage)
+
+    def _find_modes(self) -> CollectiveModes:
+        options = self.options
+        return CollectiveModes.find(
+            self.series.values,
+            self.split.nodes["train"],
+            self.split.times["train"],
+            window=options.window,
+            steps=outlook_steps(options.horizon),
+            count=options.memory.collective,
+            blocks=options.memory.blocks,
+            noise=options.noise,
+            seed=options.seed,
+        )
 
     def prepare_features(self) -> None:
         """Find the features of the nodes, together with the other ranks, which must do so, too."""
@@ -146,6 +172,7 @@ class GraphSeriesData(L.LightningDataModule):
             self.position,
             self.memory,
             self.split.times["train"],
+            around=self.surroundings if self.memory is not None else None,
             blocks=options.memory.blocks,
             noise=options.noise,
             seed=options.seed,

@@ -7,20 +7,25 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from roma_pyg.data.collective import CollectiveModes
+from roma_pyg.data.crossfit import block_of
 from roma_pyg.data.graph import IntArray
-from roma_pyg.data.memory import NodeMemory, block_of
+from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.surroundings import Surroundings
 
 
 @dataclass(frozen=True, eq=False)
 class NodeFeatures:
-    """Position of each node in the graph, and memory of its past.
+    """Position of each node in the graph, memory of its past, and its part in collective modes.
 
     Attributes:
         position: Positional features, shape ``(N, P)``, may be a memory map.
         memory: Coefficients of `NodeMemory`, shape ``(blocks + 1, N, M)``: row b forgets block b of
             the remembered times, the last row none. None for models without memory.
         times: Forecast times that are remembered.
+        modes: Collective modes of the graph; None for models without.
+        loadings: Loadings of the nodes, shape ``(blocks + 1, N, C + 1)``, rows as of the memory.
 
     Example:
         >>> position, memory = np.zeros((3, 2), np.float32), np.arange(6.0, dtype=np.float32)
@@ -32,6 +37,8 @@ class NodeFeatures:
     position: NDArray[np.float32]
     memory: NDArray[np.float32] | None = None
     times: range = range(0)
+    modes: CollectiveModes | None = None
+    loadings: NDArray[np.float32] | None = None
 
     @classmethod
     def remember(
@@ -41,6 +48,7 @@ class NodeFeatures:
         memory: NodeMemory | None,
         times: range,
         *,
+        around: Surroundings | None = None,
         blocks: int = 0,
         noise: float = 0.0,
         seed: int = 0,
@@ -53,6 +61,7 @@ class NodeFeatures:
             position: Positional features, shape ``(N, P)``.
             memory: What the memory consists of; None for none.
             times: Forecast times to remember.
+            around: Surroundings of the nodes, for a memory that looks at them.
             blocks: Blocks of these times that are forgotten in turn, see `NodeMemory.recall`.
             noise: Variance of the multiplicative noise on the series.
             seed: Seed of the noise.
@@ -61,9 +70,17 @@ class NodeFeatures:
         if memory is None:
             return cls(position)
         past = memory.recall(
-            series.values, times, blocks=blocks, noise=noise, seed=seed, progress=progress
+            series.values,
+            times,
+            around=around,
+            blocks=blocks,
+            noise=noise,
+            seed=seed,
+            progress=progress,
         )
-        return cls(position, past, times)
+        coefficients, loadings = past[..., : memory.size], past[..., memory.size :]
+        modes = around.modes if around is not None and memory.collective else None
+        return cls(position, coefficients, times, modes, None if modes is None else loadings)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -85,6 +102,28 @@ class NodeFeatures:
         position = np.asarray(self.position[nodes], np.float32)
         if self.memory is None:
             return position
-        blocks = len(self.memory) - 1
-        row = blocks if time is None else block_of(time, self.times, blocks)
-        return np.concatenate([position, self.memory[row][nodes]], axis=1)
+        return np.concatenate([position, self.memory[self._row(time)][nodes]], axis=1)
+
+    def course(
+        self, nodes: IntArray, modes: NDArray[np.float64], time: int | None = None
+    ) -> NDArray[np.float32]:
+        """What collective modes expect of some nodes; for features that have modes.
+
+        Args:
+            nodes: Nodes, shape ``(n,)``.
+            modes: Modes before the forecast, from `CollectiveModes.read` or ``before``.
+            time: As in `read`.
+
+        Returns:
+            Shape ``(n, Q)``, in units of the observable.
+        """
+        if self.modes is None or self.loadings is None:
+            raise ValueError("Expected features with collective modes (got some without).")
+        row = self._row(time)
+        known = self.modes.blocks if row == len(self.loadings) - 1 else row
+        return self.loadings[row][nodes] @ self.modes.forecast(modes, known)
+
+    def _row(self, time: int | None) -> int:
+        """Row of memory and loadings that does not know the future of a time."""
+        blocks = 0 if self.memory is None else len(self.memory) - 1
+        return blocks if time is None else block_of(time, self.times, blocks)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -14,8 +14,11 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from roma_pyg import exchange
+from roma_pyg.config import DataConfig
+from roma_pyg.data.crossfit import block_edges, block_of
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
+from roma_pyg.data.surroundings import Surroundings
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Candidates of the ridge penalty per node, relative to the variance of a lag."""
@@ -30,9 +33,11 @@ _NODES = 32
 class NodeMemory(nn.Module):
     r"""Linear forecasts that differ from node to node, in a space of few dimensions.
 
-    A window w of node i is continued at a few steps ahead q (:func:`outlook_steps`) by
+    What is known of node i is its window w, and with `Surroundings` the course that collective
+    modes expect of it, and lags of the mean window of its neighbours; together x. It is continued
+    at a few steps ahead q (:func:`outlook_steps`) by
 
-    .. math:: \hat y_i(t + q) = \Big(B_q + \sum_{m=1}^{M} a_{im} D_{mq}\Big) \cdot [w, 1]
+    .. math:: \hat y_i(t + q) = \Big(B_q + \sum_{m=1}^{M} a_{im} D_{mq}\Big) \cdot [x, 1]
 
     with coefficients B that all nodes share and M modes D in which they differ, as in a linear
     mixed-effects model (Laird & Ware 1982) whose random effects have a covariance of rank M. The
@@ -42,12 +47,15 @@ class NodeMemory(nn.Module):
     K times Q, a node that was not there in the training has a memory as well, and one with a
     short past has the forecast of all.
 
+    What is not known of the surroundings is filled by its linear regression on what is.
     Nothing here is trained by gradient descent.
 
     Args:
         size: Number of modes M.
         window: History length K, in samples.
         horizon: Longest step ahead, in samples.
+        collective: Look at the course that collective modes expect.
+        neighbors: Look at the mean window of the neighbours.
 
     Raises:
         ValueError: If a size is not positive.
@@ -69,21 +77,50 @@ class NodeMemory(nn.Module):
     shared: Tensor
     modes: Tensor
     scale: Tensor
+    fill_course: Tensor
+    fill_neighbors: Tensor
 
-    def __init__(self, size: int, window: int, horizon: int) -> None:
+    def __init__(
+        self,
+        size: int,
+        window: int,
+        horizon: int,
+        *,
+        collective: bool = False,
+        neighbors: bool = False,
+    ) -> None:
         """Start with modes of zero: every window is continued by zero."""
         super().__init__()
         for name, value in (("size", size), ("window", window), ("horizon", horizon)):
             if value < 1:
                 raise ValueError(f"Expected '{name}' to be at least 1 (got {value}).")
         self.window, self.horizon = window, horizon
+        self.collective, self.neighbors = collective, neighbors
         self.steps = outlook_steps(horizon)
+        # Lags of the mean of the neighbours, the last sample first.
+        self.lags = np.unique(np.arange(INTERVALS) * window // INTERVALS)
         count = len(self.steps)
+        course, around = count * collective, len(self.lags) * neighbors
+        width = window + course + around + 1
         self.register_buffer("level", torch.zeros(()))
         self.register_buffer("spread", torch.ones(()))
-        self.register_buffer("shared", torch.zeros(window + 1, count))
-        self.register_buffer("modes", torch.zeros(size, window + 1, count))
+        self.register_buffer("shared", torch.zeros(width, count))
+        self.register_buffer("modes", torch.zeros(size, width, count))
         self.register_buffer("scale", torch.ones(count))
+        self.register_buffer("fill_course", torch.zeros(window + 1, course))
+        self.register_buffer("fill_neighbors", torch.zeros(window + course + 1, around))
+
+    @classmethod
+    def of(cls, data: DataConfig) -> NodeMemory:
+        """The memory that some options ask for."""
+        options = data.memory
+        return cls(
+            options.size,
+            data.window,
+            data.horizon,
+            collective=options.collective > 0,
+            neighbors=options.neighbors,
+        )
 
     @property
     def size(self) -> int:
@@ -91,12 +128,21 @@ class NodeMemory(nn.Module):
         return len(self.modes)
 
     @torch.no_grad()
-    def forward(self, window: Tensor, memory: Tensor) -> Tensor:
+    def forward(
+        self,
+        window: Tensor,
+        memory: Tensor,
+        course: Tensor | None = None,
+        neighbors: Tensor | None = None,
+    ) -> Tensor:
         """Continue windows; O(n K M Q) time, O(n M Q) bytes.
 
         Args:
             window: Windows, shape ``(n, K)``.
             memory: Coefficients of their nodes, shape ``(n, M)``.
+            course: What collective modes expect of them, shape ``(n, Q)``; rows of NaN where that
+                is not known.
+            neighbors: Mean windows of the neighbours of the first nodes, shape ``(c, K)``.
 
         Returns:
             Samples at ``steps`` ahead, shape ``(n, Q)``.
@@ -104,10 +150,29 @@ class NodeMemory(nn.Module):
         with torch.autocast(window.device.type, enabled=False):
             bank = torch.cat([self.shared[None], self.modes])
             joint = bank[:, :-1].movedim(1, 0).flatten(1)
-            scaled = (window - self.level) / self.spread
-            parts = (scaled @ joint).unflatten(1, (len(bank), -1)) + bank[:, -1]
+            if neighbors is not None:
+                neighbors = neighbors[:, self.window - 1 - self.lags]
+            known = self._inputs(window, course, neighbors)
+            parts = (known @ joint).unflatten(1, (len(bank), -1)) + bank[:, -1]
             weight = torch.cat([memory.new_ones(len(memory), 1), memory], dim=1)
             return self.level + self.spread * (weight.unsqueeze(1) @ parts).squeeze(1)
+
+    def _inputs(self, window: Tensor, course: Tensor | None, neighbors: Tensor | None) -> Tensor:
+        """All that is known, standardised, gaps filled; shape ``(n, ..., D)``."""
+        known = (window - self.level) / self.spread
+        if self.collective:
+            filled = known @ self.fill_course[:-1] + self.fill_course[-1]
+            if course is not None:
+                course = (course - self.level) / self.spread
+                filled = torch.where(course.isfinite(), course, filled)
+            known = torch.cat([known, filled], dim=-1)
+        if self.neighbors:
+            count = 0 if neighbors is None else len(neighbors)
+            filled = known[count:] @ self.fill_neighbors[:-1] + self.fill_neighbors[-1]
+            if neighbors is not None:
+                filled = torch.cat([(neighbors - self.level) / self.spread, filled])
+            known = torch.cat([known, filled], dim=-1)
+        return known
 
     @torch.no_grad()
     def fit(
@@ -117,6 +182,7 @@ class NodeMemory(nn.Module):
         times: range,
         noise: float = 0.0,
         seed: int = 0,
+        around: Surroundings | None = None,
     ) -> None:
         """Find shared coefficients and modes from the ridge regressions of some nodes.
 
@@ -129,9 +195,10 @@ class NodeMemory(nn.Module):
             times: Forecast times to learn from.
             noise: Variance of the multiplicative noise on the series.
             seed: Seed of nodes and noise.
+            around: Surroundings of the nodes, for a memory that looks at them.
 
         Raises:
-            ValueError: If there is no node or no time.
+            ValueError: If there is no node or no time, or surroundings are missing.
         """
         if len(nodes) == 0 or len(times) == 0:
             raise ValueError(
@@ -140,29 +207,36 @@ class NodeMemory(nn.Module):
             )
         rng = np.random.default_rng([0x3E, seed])
         chosen = np.sort(rng.choice(nodes, min(FITTED_NODES, len(nodes)), replace=False))
+        past = _Past(self, values, times, noise, seed, around)
         parts: tuple[list[_Moments], list[_Moments], list[_Moments]] = ([], [], [])
-        level: Tensor | None = None
-        for _, lags, target in self._windows(values, chosen, times, noise, seed):
-            if level is None:
+        for start in range(0, len(chosen), _NODES):
+            known, target = past.read(chosen[start : start + _NODES])[:2]
+            if start == 0:
                 # Any level and spread near those of the data serve.
-                finite = lags[lags.isfinite()].double()
+                finite = known[..., : self.window]
+                finite = finite[finite.isfinite()].double()
                 if len(finite) > 1:
                     self.level.copy_(finite.mean())
                     spread = finite.std()
                     self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
-                level = self.level
-            cut = 3 * lags.shape[1] // 4
+            known, target = (known - self.level) / self.spread, (target - self.level) / self.spread
+            cut = 3 * known.shape[1] // 4
             for some, rows in zip(parts, (slice(None), slice(cut), slice(cut, None)), strict=True):
-                past, future = lags[:, rows] - level, target[:, rows] - level
-                some.append(_Moments.of(past / self.spread, future / self.spread))
+                some.append(_Moments.of(known[:, rows], target[:, rows]))
         moments, early, late = (_Moments.join(some) for some in parts)
-        shared = _solve(moments.gram.mean(0), moments.cross.mean(0), 1e-6)
+        gram = moments.gram.mean(0)
+        for fill in (self.fill_course, self.fill_neighbors):
+            count = len(fill) - 1
+            given = [*range(count), len(gram) - 1]
+            cross = gram[given, count : count + fill.shape[1]]
+            fill.copy_(_solve(gram[given][:, given], cross, 1e-6))
+        shared = _solve(gram, moments.cross.mean(0), 1e-6)
         self.shared.copy_(shared)
         penalty = _best_penalty(early, late, shared)
         effects = _solve(moments.gram, moments.cross - moments.gram @ shared, penalty)
         error = moments.error(shared + effects)
         self.scale.copy_(error.mean(0).clamp_min(1e-12).sqrt())
-        self.modes.copy_(_components(effects, moments.gram.mean(0), self.scale, self.size))
+        self.modes.copy_(_components(effects, gram, self.scale, self.size))
 
     @torch.no_grad()
     def recall(
@@ -171,6 +245,7 @@ class NodeMemory(nn.Module):
         times: range,
         nodes: IntArray | None = None,
         *,
+        around: Surroundings | None = None,
         blocks: int = 0,
         noise: float = 0.0,
         seed: int = 0,
@@ -190,47 +265,56 @@ class NodeMemory(nn.Module):
                 skipped.
             times: Forecast times to remember; none gives a memory of zero.
             nodes: Nodes, shape ``(n,)``; all if None.
-            blocks: Number of blocks, see :func:`block_of`.
+            around: Surroundings of the nodes, for a memory that looks at them.
+            blocks: Number of blocks, see :func:`block_of`; that of the collective modes, or 0.
             noise: Variance of the multiplicative noise on the series.
             seed: Seed of the noise.
             progress: Show a progress bar for more than `MANY_NODES` nodes.
 
         Returns:
-            Coefficients, shape ``(blocks + 1, n, M)``, float32; the last row remembers all times.
-            Time O(n len(times) M (K + M)) at most, memory O(blocks n M).
+            Coefficients, and behind them the loadings of collective modes, if it looks at them:
+            shape ``(blocks + 1, n, M)`` or ``(blocks + 1, n, M + C + 1)``, float32; the last row
+            remembers all times. Time O(n len(times) M (K + M)) at most, memory O(blocks n M).
+
+        Raises:
+            ValueError: If surroundings are missing, or their modes have another number of blocks.
         """
         wanted = np.arange(len(values)) if nodes is None else np.asarray(nodes, np.int64)
+        past = _Past(self, values, times, noise, seed, around)
         part, parts = exchange.place()
-        # Whole pieces of `_windows`, so that rounding does not depend on the number of ranks.
-        edges = [_NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1)]
-        own = wanted[slice(*edges)]
-        result = np.zeros((blocks + 1, len(wanted), self.size), dtype=np.float32)
+        # Whole pieces, so that rounding does not depend on the number of ranks.
+        first, last = (
+            _NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1)
+        )
+        own = range(first, min(last, len(wanted)), _NODES)
+        result = np.zeros((blocks + 1, len(wanted), self.size + past.loadings), dtype=np.float32)
         steps = len(self.steps)
         joint = (self.modes / self.scale).permute(1, 2, 0).flatten(1).cpu()
         shared, scale = self.shared.cpu(), self.scale.cpu()
         level, spread = self.level.cpu(), self.spread.cpu()
         one = torch.eye(self.size, dtype=torch.float64).expand(1, -1, -1)
-        grid = self._grid(times)
+        grid = past.grid
         forgotten = [_forgotten(grid, times, b, blocks, self.horizon) for b in range(blocks)]
         forgotten.append((len(grid), len(grid)))
         # Moments between two cuts are found once; a block sums those outside of it.
         cuts = sorted({0, len(grid), *(edge for pair in forgotten for edge in pair)})
         bar = tqdm(
-            total=len(own),
+            total=min(last, len(wanted)) - first,
             desc="Memory of the nodes",
             unit=" nodes",
             unit_scale=True,
             disable=None if progress and len(wanted) > MANY_NODES else True,
         )
-        for local, lags, target in self._windows(values, own, times, noise, seed):
-            place = slice(edges[0] + local.start, edges[0] + local.stop)
-            good = (lags.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
-            lags = torch.where(good, (lags - level) / spread, 0.0)
-            known = lags @ shared[:-1] + shared[-1]
-            error = torch.where(good, ((target - level) / spread - known) / scale, 0.0)
-            effect = (lags @ joint[:-1] + joint[-1]) * good
+        for start in own if len(grid) else ():
+            place = slice(start, start + _NODES)
+            known, target, loadings = past.read(wanted[place])
+            good = (known.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
+            known = torch.where(good, (known - level) / spread, 0.0)
+            common = known @ shared[:-1] + shared[-1]
+            error = torch.where(good, ((target - level) / spread - common) / scale, 0.0)
+            effect = (known @ joint[:-1] + joint[-1]) * good
             # Per node, one row for every window and step.
-            effect = effect.reshape(len(lags), -1, self.size)
+            effect = effect.reshape(len(known), -1, self.size)
             error = error.flatten(1, 2).unsqueeze(-1)
             pieces = [
                 (a, b, (part.mT @ part).double(), (part.mT @ error[:, rows]).double())
@@ -241,43 +325,84 @@ class NodeMemory(nn.Module):
             for row, (begin, end) in enumerate(forgotten):
                 kept = [piece for piece in pieces if piece[1] <= begin or piece[0] >= end]
                 gram = one + sum(piece[2] for piece in kept)
-                cross = sum((piece[3] for piece in kept), torch.zeros(len(lags), self.size, 1))
-                result[row, place] = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
-            bar.update(len(lags))
+                cross = sum((piece[3] for piece in kept), torch.zeros(len(known), self.size, 1))
+                memory = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
+                result[row, place, : self.size] = memory
+            result[:, place, self.size :] = loadings[-1 - blocks :]
+            bar.update(len(known))
         bar.close()
         if parts > 1:
             for row in torch.from_numpy(result):
                 row.copy_(exchange.total(row))
         return result
 
-    def _grid(self, times: range) -> IntArray:
-        """Times whose windows are read: at most `LARGEST_COUNT`, an eighth of a horizon apart."""
-        stride = max(1, self.horizon // 8, -(-len(times) // LARGEST_COUNT))
-        return np.arange(times.start, times.stop, stride)
 
-    def _windows(
+class _Past:
+    """Windows of nodes at past times, with what surrounded them.
+
+    Attributes:
+        grid: Times whose windows are read: at most `LARGEST_COUNT`, an eighth of a horizon apart.
+        loadings: Number of loadings per node.
+    """
+
+    def __init__(
         self,
+        memory: NodeMemory,
         values: NDArray[np.floating],
-        nodes: IntArray,
         times: range,
         noise: float,
         seed: int,
-    ) -> Iterator[tuple[slice, Tensor, Tensor]]:
-        """Places, noisy lags ``(n, T', K)`` and targets ``(n, T', Q)`` of some nodes at a time."""
-        grid = self._grid(times)
-        if len(grid) == 0:
+        around: Surroundings | None,
+    ) -> None:
+        stride = max(1, memory.horizon // 8, -(-len(times) // LARGEST_COUNT))
+        self.grid = np.arange(times.start, times.stop, stride)
+        self.memory, self.times, self.around = memory, times, around
+        self.loadings = 0
+        modes = None if around is None else around.modes
+        if memory.collective:
+            self.loadings = 0 if modes is None else modes.size + 1
+        if len(self.grid) == 0:
             return
-        first, stop = times.start - self.window, times[-1] + self.horizon
-        history = History(values, stop, stop - first, noise, seed)
-        for start in range(0, len(nodes), _NODES):
-            part = nodes[start : start + _NODES]
-            pieces = sliding_window_view(history[part], self.window + self.horizon, axis=1)
-            pieces = pieces[:, grid - times.start]
-            lags = torch.from_numpy(np.ascontiguousarray(pieces[..., : self.window]))
-            target = torch.from_numpy(
-                np.ascontiguousarray(pieces[..., self.window - 1 + self.steps])
+        if memory.collective and modes is None:
+            raise ValueError("Expected 'around' with modes for this memory (got none).")
+        if memory.neighbors and around is None:
+            raise ValueError("Expected 'around' for a memory that sees neighbours (got none).")
+        first, stop = times.start - memory.window, times[-1] + memory.horizon
+        self.history = History(values, stop, stop - first, noise, seed)
+        if memory.collective and modes is not None:
+            blocks = modes.blocks
+            self.block = np.array([block_of(int(time), times, blocks) for time in self.grid])
+            self.ahead = np.stack(
+                [
+                    modes.forecast(modes.before(int(time)), block)
+                    for time, block in zip(self.grid, self.block, strict=True)
+                ]
             )
-            yield slice(start, start + len(part)), lags, target
+
+    def read(self, nodes: IntArray) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
+        """What was known ``(n, T', D)``, targets ``(n, T', Q)`` and loadings ``(rows, n, C + 1)``.
+
+        The course of the modes at a time comes from the other blocks.
+        """
+        memory, start = self.memory, self.times.start
+        series = self.history[nodes]
+        pieces = sliding_window_view(series, memory.window + memory.horizon, axis=1)
+        pieces = pieces[:, self.grid - start]
+        known = [pieces[..., : memory.window]]
+        loadings = np.zeros((1, len(nodes), 0), dtype=np.float32)
+        if memory.collective and self.around is not None and self.around.modes is not None:
+            loadings = self.around.modes.loadings(series)
+            known.append(np.einsum("tnc,tcq->ntq", loadings[self.block], self.ahead))
+        if memory.neighbors and self.around is not None:
+            mean = self.around.neighbor_mean(self.history, nodes)
+            last = self.grid - start + memory.window - 1
+            known.append(mean[:, last[:, None] - memory.lags].astype(np.float32))
+        target = pieces[..., memory.window - 1 + memory.steps]
+        return (
+            torch.from_numpy(np.concatenate(known, axis=-1)),
+            torch.from_numpy(np.ascontiguousarray(target)),
+            loadings,
+        )
 
 
 def outlook_steps(horizon: int) -> IntArray:
@@ -292,32 +417,13 @@ def outlook_steps(horizon: int) -> IntArray:
     return np.unique(np.concatenate([[1], even.clip(1)]))
 
 
-def block_of(time: int, times: range, blocks: int) -> int:
-    """Row of :meth:`NodeMemory.recall` for a forecast at a time.
-
-    Args:
-        time: Forecast time, in samples.
-        times: Times that were remembered.
-        blocks: Number of blocks they were cut into.
-
-    Returns:
-        The block that the time lies in, or ``blocks`` for other times.
-
-    >>> [block_of(time, range(10, 20), 2) for time in (9, 10, 14, 15, 19, 20)]
-    [2, 0, 0, 1, 1, 2]
-    """
-    if blocks == 0 or time not in range(times.start, times.stop):
-        return blocks
-    return (time - times.start) * blocks // len(times)
-
-
 def _forgotten(
     grid: IntArray, times: range, block: int, blocks: int, horizon: int
 ) -> tuple[int, int]:
     """Part of the grid whose targets overlap with those of a block."""
-    edges = [times.start - (-len(times) * b // blocks) for b in (block, block + 1)]
-    begin = np.searchsorted(grid, edges[0] - horizon, side="right")
-    end = np.searchsorted(grid, edges[1] - 1 + horizon, side="left")
+    first, last = block_edges(block, times, blocks)
+    begin = np.searchsorted(grid, first - horizon, side="right")
+    end = np.searchsorted(grid, last - 1 + horizon, side="left")
     return int(begin), int(end)
 
 

@@ -42,6 +42,8 @@ class SubgraphBatch:
         later: Noisy history of the halo at the start of each further round of a rollout, shape
             ``(rounds - 1, n_all - n_core, K)``; the targets are those of the last round. None for
             a direct forecast.
+        course: What collective modes expect of core and halo at the outlook steps of the memory,
+            in each round, shape ``(rounds, n_all, Q')``; None where that is not known.
     """
 
     window: Tensor
@@ -55,6 +57,7 @@ class SubgraphBatch:
     importance: Tensor | None = None
     seed: int = 0
     later: Tensor | None = None
+    course: Tensor | None = None
 
     @property
     def num_core(self) -> int:
@@ -281,6 +284,7 @@ def collate(
     importance: FloatArray | None = None,
     seed: int = 0,
     later: Sequence[NDArray[np.float32]] | None = None,
+    courses: Sequence[NDArray[np.float32]] | None = None,
 ) -> SubgraphBatch:
     """Join subgraphs into one batch, all cores first; O(G (B + e) (K + P + M)) memory.
 
@@ -294,6 +298,8 @@ def collate(
         importance: Weights of the core nodes in the loss, shape ``(G * B,)``.
         seed: Seed of what the model draws for this batch.
         later: History of every subgraph's halo in further rounds, shapes ``(rounds - 1, h, K)``.
+        courses: What collective modes expect of every subgraph's core and halo in each round,
+            shapes ``(rounds, n, Q')``.
 
     Raises:
         ValueError: If there is no subgraph, or their sizes and windows do not fit together.
@@ -305,11 +311,15 @@ def collate(
         sizes = sorted({sub.num_core for sub in subgraphs})
         raise ValueError(f"Expected subgraphs with equally many core nodes (got {sizes}).")
     rows = [len(sub.nodes) for sub in subgraphs]
-    for name, values in (("windows", windows), ("features", features)):
-        if [len(part) for part in values] != rows:
+    for name, values, axis in (
+        ("windows", windows, 0),
+        ("features", features, 0),
+        ("courses", courses or [], 1),
+    ):
+        found = [np.shape(part)[axis] for part in values]
+        if found != rows and (values or axis == 0):
             raise ValueError(
-                f"Expected {name} of the core and halo nodes, {rows} rows "
-                f"(got {[len(part) for part in values]})."
+                f"Expected {name} of the core and halo nodes, {rows} rows (got {found})."
             )
     halo_start = size * len(subgraphs)
     senders, receivers = [], []
@@ -321,10 +331,8 @@ def collate(
     cores = np.concatenate([sub.core for sub in subgraphs])
     if node_ids is not None:
         cores = node_ids[cores]
-    window, feature = (
-        np.concatenate([part[:size] for part in parts] + [part[size:] for part in parts])
-        for parts in (windows, features)
-    )
+    window, feature = (_cores_first(parts, size, 0) for parts in (windows, features))
+    course = _cores_first(courses, size, 1) if courses else None
     return SubgraphBatch(
         window=torch.from_numpy(window),
         features=torch.from_numpy(feature),
@@ -337,4 +345,13 @@ def collate(
         importance=None if importance is None else torch.from_numpy(importance),
         seed=seed,
         later=None if not later else torch.from_numpy(np.concatenate(later, axis=1)),
+        course=None if course is None else torch.from_numpy(course),
     )
+
+
+def _cores_first(
+    parts: Sequence[NDArray[np.float32]], size: int, axis: int
+) -> NDArray[np.float32]:
+    """Join arrays of core and halo of each subgraph along an axis, all cores first."""
+    pieces = [np.split(part, [size], axis) for part in parts]
+    return np.concatenate([piece[side] for side in (0, 1) for piece in pieces], axis)

@@ -14,6 +14,7 @@ from torch.utils.data import IterableDataset, get_worker_info
 
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import IntArray, check_range
+from roma_pyg.data.history import History
 from roma_pyg.data.noise import add_noise
 from roma_pyg.data.pages import read_window
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
@@ -137,6 +138,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
         features: list[NDArray[np.float32]] = []
         targets: list[NDArray[np.float32]] = []
         later: list[NDArray[np.float32]] = []
+        courses: list[NDArray[np.float32]] = []
         rounds = 1 + int(rng.integers(self.rollout)) if self.rollout > 1 else 1
         seed = int(rng.integers(2**62))
         shift = (rounds - 1) * self.horizon
@@ -155,6 +157,10 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             features.append(self.features.read(rows, last))
             windows.append(add_noise(history, self.noise, rng))
             targets.append(add_noise(ahead, self.noise, rng))
+            if self.features.modes is not None:
+                starts = range(time, last + 1, self.horizon)
+                course = [self.features.course(rows, self._modes(start), last) for start in starts]
+                courses.append(np.stack(course))
             if rounds > 1:
                 later.append(self._later(rows[sub.num_core :], time, rounds, rng))
         importance = self.sampler.importance(np.concatenate([sub.core for sub in subgraphs]))
@@ -168,7 +174,16 @@ class WindowStream(IterableDataset[SubgraphBatch]):
             importance,
             seed=seed,
             later=later,
+            courses=courses,
         )
+
+    def _modes(self, time: int) -> NDArray[np.float64]:
+        """Collective modes before a time."""
+        modes = self.features.modes
+        assert modes is not None
+        if modes.knows(time):
+            return modes.before(time)
+        return modes.read(History(self.values, time, self.window, self.noise, self.seed))
 
     def _later(
         self, halo: IntArray, time: int, rounds: int, rng: np.random.Generator

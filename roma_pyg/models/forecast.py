@@ -14,13 +14,16 @@ import torch
 from numpy.typing import NDArray
 
 from roma_pyg import exchange
+from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.cover import Cover
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
 from roma_pyg.data.history import History
+from roma_pyg.data.memory import outlook_steps
 from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.surroundings import Surroundings
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy
 from roma_pyg.models.roma import Roma
@@ -138,7 +141,10 @@ class RomaForecaster:
             raise ValueError(f"Expected 'position' of shape {expected} (got {position.shape}).")
         end = series.num_steps if time is None else time
         times = range(data.window, max(data.window, end - data.horizon + 1))
-        features = NodeFeatures.remember(series, position, model.memory, times, progress=progress)
+        around = _surroundings(model, series, times) if model.memory is not None else None
+        features = NodeFeatures.remember(
+            series, position, model.memory, times, around=around, progress=progress
+        )
         return cls(model, series.graph, features, seed, batch_size)
 
     def at(self, time: int) -> RomaForecaster:
@@ -209,6 +215,7 @@ class RomaForecaster:
         waiting = np.zeros(self.graph.num_nodes, dtype=bool)
         waiting[wanted] = True
         part, parts = exchange.place()
+        modes = self._modes(history)
         with self._evaluating():
             for number, subgraphs in enumerate(self._subgraphs(wanted)):
                 firsts = []
@@ -217,7 +224,7 @@ class RomaForecaster:
                     waiting[sub.core] = False
                 if number % parts != part:
                     continue
-                batch = self._collate(history, subgraphs, ahead)
+                batch = self._collate(history, subgraphs, ahead, modes)
                 forecast = self.model.forecast_fine(batch).float().cpu().numpy()
                 for sub, new, values in zip(subgraphs, firsts, forecast, strict=True):
                     if new.any():
@@ -265,9 +272,10 @@ class RomaForecaster:
             ValueError: If the history has the wrong shape or a step is out of range.
         """
         ahead = self._check(history, steps)
+        modes = self._modes(history)
         with self._evaluating():
             for subgraphs in self._subgraphs(nodes):
-                yield self._collate(history, subgraphs, ahead), subgraphs
+                yield self._collate(history, subgraphs, ahead, modes), subgraphs
 
     def _check(
         self, history: NDArray[np.float32] | History, steps: Sequence[int] | None
@@ -301,15 +309,24 @@ class RomaForecaster:
         while chunk := list(islice(cores, self.batch_size)):
             yield [self.sampler.expand(core, halo_rng) for core in chunk]
 
+    def _modes(self, history: NDArray[np.float32] | History) -> NDArray[np.float64] | None:
+        """Collective modes in a window; None for features without them."""
+        modes = self.features.modes
+        return None if modes is None else modes.read(history)
+
     def _collate(
         self,
         history: NDArray[np.float32] | History,
         subgraphs: list[Subgraph],
         ahead: IntArray,
+        modes: NDArray[np.float64] | None,
     ) -> SubgraphBatch:
         windows = [np.asarray(history[sub.nodes], np.float32) for sub in subgraphs]
         features = [self.features.read(sub.nodes, self.time) for sub in subgraphs]
-        batch = collate(subgraphs, windows, features, ahead)
+        courses = None
+        if modes is not None:
+            courses = [self.features.course(sub.nodes, modes, self.time)[None] for sub in subgraphs]
+        batch = collate(subgraphs, windows, features, ahead, courses=courses)
         return batch.to(self.model.mean.device)
 
     def _wanted(self, nodes: IntArray | None) -> IntArray:
@@ -320,3 +337,19 @@ class RomaForecaster:
         wanted = np.unique(np.asarray(nodes, dtype=np.int64))
         check_range("nodes", wanted, count)
         return wanted
+
+
+def _surroundings(model: GraphOperator, series: GraphSeries, times: range) -> Surroundings:
+    """What the memory of the nodes of a series sees around them."""
+    data, modes = model.data, None
+    if data.memory.collective and len(times):
+        modes = CollectiveModes.find(
+            series.values,
+            np.arange(series.num_nodes),
+            times,
+            window=data.window,
+            steps=outlook_steps(data.horizon),
+            count=data.memory.collective,
+            blocks=data.memory.blocks,
+        )
+    return Surroundings(series.graph, modes)

@@ -81,7 +81,7 @@ class GraphOperator(ABC, nn.Module):
         self.memory: NodeMemory | None = None
         ahead = 0
         if data.memory.size:
-            self.memory = NodeMemory(data.memory.size, data.window, data.horizon)
+            self.memory = NodeMemory.of(data)
             ahead = len(self.memory.steps)
         self.num_inputs = data.window + ahead
         self.base = BaseForecast(self.num_inputs, data.horizon, config.base, ahead)
@@ -314,7 +314,8 @@ class GraphOperator(ABC, nn.Module):
             forecast = self.forecast_fine(replace(batch, steps=everything)).reshape(count, horizon)
             core = torch.cat([batch.window[:count], forecast.to(batch.window.dtype)], dim=1)
             window = torch.cat([core[:, -self.data.window :], halo])
-            batch = replace(batch, window=window)
+            course = None if batch.course is None else batch.course[1:]
+            batch = replace(batch, window=window, course=course)
         return replace(batch, later=None)
 
     def decode(self, levels: list[Level], branch: Tensor, steps: Tensor) -> list[Tensor]:
@@ -464,8 +465,16 @@ class GraphOperator(ABC, nn.Module):
         if self.memory is None:
             return batch
         memory = batch.features[:, -self.memory.size :]
-        outlook = self.memory(batch.window, memory)
+        course = None if batch.course is None else batch.course[0]
+        outlook = self.memory(batch.window, memory, course, self._around(batch))
         return replace(batch, window=torch.cat([batch.window, outlook], dim=1))
+
+    def _around(self, batch: SubgraphBatch) -> Tensor:
+        """Mean windows of the neighbours of core nodes; their own where they have none."""
+        count = batch.num_core
+        mean = weighted_mean(batch.window, batch.edge_index, batch.edge_weight, count)
+        alone = torch.bincount(batch.edge_index[1], minlength=count) == 0
+        return torch.where(alone.unsqueeze(1), batch.window[:count], mean)
 
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""

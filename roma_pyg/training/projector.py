@@ -52,6 +52,8 @@ def embed_nodes(model: Roma, data: GraphSeriesData, limit: int = NODES) -> NodeE
     sampler, visible = data.samplers["val"], data.split.visible("val")
     window = data.options.window
     history = History(data.series.values, data.split.times["val"][-1], window)
+    found = data.features.modes
+    modes = None if found is None else found.read(history)
     learned = model.config.pool.select == "learned" and len(model.renormalizations) > 0
     rng = np.random.default_rng(0)
     met = np.zeros(sampler.graph.num_nodes, dtype=bool)
@@ -64,7 +66,12 @@ def embed_nodes(model: Roma, data: GraphSeriesData, limit: int = NODES) -> NodeE
         new = np.flatnonzero(~met[sub.core])[: wanted - count]
         rows = visible[sub.nodes]
         batch = collate(
-            [sub], [history[rows]], [data.features.read(rows)], np.array([1]), node_ids=visible
+            [sub],
+            [history[rows]],
+            [data.features.read(rows)],
+            np.array([1]),
+            node_ids=visible,
+            courses=None if modes is None else [data.features.course(rows, modes)[None]],
         ).to(model.mean.device)
         met[sub.core[new]] = True
         count += len(new)

@@ -55,7 +55,7 @@ class Checkpoint:
         if data.memory.size == 0:
             return None
         check_weights_fit(self, model_shapes(self.config.model, data))
-        memory = NodeMemory(data.memory.size, data.window, data.horizon)
+        memory = NodeMemory.of(data)
         prefix = "memory."
         memory.load_state_dict(
             {
