@@ -17,8 +17,8 @@ PROBES = 1024
 
 LOADING_PENALTY = 1e-3
 FORECAST_PENALTY = 3e-2
-LAG_SHARES = (0, 16, 8, 4, 2)
-"""Lags that modes are forecast from: the last sample, and those these parts of a window before."""
+LAG_PARTS = (16, 8, 4, 2)
+"""Lags that modes are forecast from: these parts of a window, besides its last and first sample."""
 
 _Float = NDArray[np.float64]
 
@@ -116,7 +116,7 @@ class CollectiveModes:
         spread = path.std(1)
         scale = np.where(spread > 1e-6 * max(spread.max(), 1e-6), spread, np.inf)[:, None]
         weight, path = weight / scale, path / scale
-        lags = np.unique([0 if part == 0 else window // part for part in LAG_SHARES])
+        lags = np.unique([0, *(window // part for part in LAG_PARTS), window - 1])
         rows = [
             _fit(path, first, times, block_edges(row, times, blocks), lags, steps)
             for row in range(blocks + 1)
@@ -213,7 +213,8 @@ def _fit(
         kept[begin - first : end - 1 + horizon - first] = 0
     last = grid[:, None] - 1 - first
     past, ahead = (
-        path[:, last + shift].transpose(1, 2, 0).reshape(len(grid), -1) for shift in (-lags, steps)
+        path[:, last + shift].transpose(1, 2, 0).reshape(len(grid), len(path) * len(shift))
+        for shift in (-lags, steps)
     )
     forecast = np.zeros((past.shape[1] + 1, ahead.shape[1]))
     if len(grid):
@@ -232,4 +233,5 @@ def _fit(
 def _inverse(inputs: _Float, penalty: float) -> _Float:
     """Matrix that gives the ridge solution, with a penalty relative to a variance of one."""
     gram = inputs.T @ inputs / len(inputs) + penalty * np.eye(inputs.shape[1])
-    return np.linalg.solve(gram, inputs.T / len(inputs))
+    solution: _Float = np.linalg.solve(gram, inputs.T / len(inputs))
+    return solution

@@ -283,9 +283,7 @@ class NodeMemory(nn.Module):
         past = _Past(self, values, times, noise, seed, around)
         part, parts = exchange.place()
         # Whole pieces, so that rounding does not depend on the number of ranks.
-        first, last = (
-            _NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1)
-        )
+        first, last = (_NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1))
         own = range(first, min(last, len(wanted)), _NODES)
         result = np.zeros((blocks + 1, len(wanted), self.size + past.loadings), dtype=np.float32)
         steps = len(self.steps)

@@ -349,9 +349,7 @@ def collate(
     )
 
 
-def _cores_first(
-    parts: Sequence[NDArray[np.float32]], size: int, axis: int
-) -> NDArray[np.float32]:
+def _cores_first(parts: Sequence[NDArray[np.float32]], size: int, axis: int) -> NDArray[np.float32]:
     """Join arrays of core and halo of each subgraph along an axis, all cores first."""
     pieces = [np.split(part, [size], axis) for part in parts]
     return np.concatenate([piece[side] for side in (0, 1) for piece in pieces], axis)

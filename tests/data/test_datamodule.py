@@ -104,6 +104,39 @@ def test_no_part_of_training_touches_what_is_held_out(options):
     assert all(torch.isnan(batch.window).any() for batch in data.val_dataloader())
 
 
+def test_what_training_nodes_remember_has_nothing_of_what_is_held_out(options, data):
+    train = data.split.nodes["train"]
+    values = np.full_like(data.series.values, np.nan)
+    seen = np.ix_(train, np.arange(data.split.times["train"][-1] + HORIZON))
+    values[seen] = data.series.values[seen]
+    blind = GraphSeriesData(options, TRAINING, replace(data.series, values=values))
+    np.testing.assert_array_equal(blind.features.modes.path, data.features.modes.path)
+    for name in ("memory", "loadings"):
+        rows = [getattr(some.features, name)[:, train] for some in (blind, data)]
+        np.testing.assert_array_equal(*rows)
+        assert np.isfinite(rows[0]).all()
+    for name, buffer in data.memory.state_dict().items():
+        assert torch.equal(blind.memory.state_dict()[name], buffer), name
+    # Held-out nodes remember their own past, and see all neighbours.
+    test = data.split.nodes["test"]
+    assert np.abs(blind.features.memory[-1][test] - data.features.memory[-1][test]).max() > 0.1
+
+
+def test_batches_bring_what_the_modes_expect(data):
+    features = data.features
+    batch = next(iter(data.train_dataloader()))
+    assert batch.course.shape == (1, len(batch.window), len(data.memory.steps))
+    # The wave is one of the whole, so that its modes tell the node's own future.
+    expected = batch.course[0, : batch.num_core]
+    steps = np.intersect1d(batch.steps, data.memory.steps)
+    ahead = expected[:, np.isin(data.memory.steps, steps)]
+    truth = batch.target[:, np.isin(batch.steps, steps)]
+    assert len(steps)
+    assert (ahead - truth).abs().mean() < 0.1 * truth.std()
+    assert not features.modes.knows(data.split.times["val"][-1])
+    assert next(iter(data.val_dataloader())).course.isfinite().all()
+
+
 def test_edges_to_held_out_nodes_do_not_exist_in_training(data):
     outside = np.concatenate([data.split.nodes["val"], data.split.nodes["test"]])
     train = data.split.visible("train")

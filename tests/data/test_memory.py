@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from roma_pyg.data.crossfit import block_of
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.memory import NodeMemory, block_of, outlook_steps
+from roma_pyg.data.memory import NodeMemory, outlook_steps
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.surroundings import Surroundings
 
 K, H, T = 6, 12, 420
 TIMES = range(K, 300)
@@ -177,3 +179,60 @@ def test_features_read_the_block_of_a_time():
     plain = NodeFeatures.remember(series, position, None, TIMES)
     assert plain.shape == (60, 3)
     np.testing.assert_array_equal(plain.read(nodes, 20), position[nodes])
+
+
+def copies(nodes=40, steps=T, seed=0) -> tuple[Graph, np.ndarray]:
+    """Pairs of nodes: one moves at random, but smoothly, the other follows four samples later."""
+    rng = np.random.default_rng(seed)
+    walk = np.cumsum(rng.normal(size=(nodes, steps + 20)), axis=1)
+    smooth = np.stack([walk[:, i : i + steps + 4] for i in range(16)]).mean(0)
+    lead = np.sin(0.3 * smooth)
+    values = np.concatenate([lead[:, 4:], lead[:, :-4]]).astype(np.float32) + 2
+    pair = np.arange(nodes)
+    return Graph.from_edges(pair, nodes + pair, 2 * nodes), values
+
+
+def test_a_memory_sees_the_neighbours_of_a_node():
+    graph, values = copies()
+    around, followers = Surroundings(graph), np.arange(40, 80)
+    errors = []
+    for neighbors in (False, True):
+        memory = NodeMemory(8, K, H, neighbors=neighbors)
+        memory.fit(values, np.arange(80), TIMES, around=around)
+        coefficients = torch.from_numpy(memory.recall(values, TIMES, around=around)[-1][followers])
+        past = torch.from_numpy(values[:, 400 - K : 400])
+        mean = past[followers - 40] if neighbors else None
+        outlook = memory(past[followers], coefficients, None, mean).numpy()
+        errors.append(np.abs(outlook - values[followers, 399 + memory.steps[:, None]].T)[:, 1])
+    assert memory.steps[1] == 2
+    assert errors[1].mean() < 0.5 * errors[0].mean()
+    # Without the neighbours at hand they are filled in, which is no worse than not to know them.
+    blind = memory(past[followers], coefficients).numpy()
+    truth = values[followers, 399 + memory.steps[1]]
+    assert np.abs(blind[:, 1] - truth).mean() < 1.5 * errors[0].mean()
+
+
+def test_a_course_is_looked_at_and_filled_where_unknown():
+    memory = NodeMemory(2, K, H, collective=True)
+    generator = torch.Generator().manual_seed(0)
+    for buffer in memory.buffers():
+        buffer.copy_(torch.rand(buffer.shape, generator=generator))
+    window, coefficients = torch.rand(4, K), torch.rand(4, 2)
+    course = torch.rand(4, len(memory.steps))
+    scaled = (window - memory.level) / memory.spread
+    filled = scaled @ memory.fill_course[:-1] + memory.fill_course[-1]
+    unknown = memory(window, coefficients)
+    torch.testing.assert_close(
+        memory(window, coefficients, memory.level + memory.spread * filled), unknown
+    )
+    gaps = torch.where(torch.arange(4)[:, None] < 2, course, torch.nan)
+    mixed = memory(window, coefficients, gaps)
+    torch.testing.assert_close(mixed[:2], memory(window, coefficients, course)[:2])
+    torch.testing.assert_close(mixed[2:], unknown[2:])
+    assert (mixed[:2] - unknown[:2]).abs().min() > 1e-3
+
+
+def test_a_memory_that_looks_around_needs_surroundings():
+    for options in ({"neighbors": True}, {"collective": True}):
+        with pytest.raises(ValueError, match="Expected 'around'"):
+            NodeMemory(2, K, H, **options).fit(waves(), np.arange(40), TIMES)

@@ -330,3 +330,7 @@ def test_collate_errors(hyperbolic):
         collate(subs, [windows[0], windows[1][:30]], windows, steps)
     with pytest.raises(ValueError, match="Expected windows of the core and halo nodes"):
         collate(subs, windows[:1], windows, steps)
+    with pytest.raises(
+        ValueError, match=r"Expected courses of the core and halo nodes, \[\d+, \d+\]"
+    ):
+        collate(subs, windows, windows, steps, courses=[window[None] for window in windows[:1]])

@@ -3,6 +3,7 @@ from __future__ import annotations
 import sys
 from dataclasses import fields
 from itertools import islice
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -292,6 +293,38 @@ def test_a_stream_without_rollouts_is_what_it_was():
     plain, rolled = make_stream(), make_stream(rollout=1)
     assert_equal(plain.batch(4), rolled.batch(4))
     assert plain.batch(4).later is None
+
+
+def test_courses_of_all_rounds_forget_the_last_one():
+    stream = make_stream(rollout=3, graphs=2)
+    calls = []
+    modes = SimpleNamespace(
+        knows=lambda time: time < 90,
+        before=lambda time: ("seen", time),
+        read=lambda past: ("read", past.time),
+    )
+
+    class Told(NodeFeatures):
+        def course(self, nodes, modes, time=None):
+            calls.append((modes, time))
+            return np.full((len(nodes), 5), len(calls), np.float32)
+
+    stream.features = Told(stream.features.position, modes=modes)
+    for index in range(20):
+        calls.clear()
+        batch = stream.batch(index)
+        rounds = 1 if batch.later is None else 1 + len(batch.later)
+        assert batch.course.shape == (rounds, len(batch.window), 5)
+        assert len(calls) == 2 * rounds
+        for number in range(2):
+            own = calls[number * rounds : (number + 1) * rounds]
+            for step, ((kind, start), forgotten) in enumerate(own):
+                assert start == own[0][0][1] + step * HORIZON
+                assert forgotten == own[-1][0][1]
+                assert kind == ("seen" if start < 90 else "read")
+        half = batch.num_core // 2
+        assert batch.course[:, 0, 0].tolist() == list(range(1, rounds + 1))
+        assert batch.course[:, half, 0].tolist() == list(range(rounds + 1, 2 * rounds + 1))
 
 
 def test_rollout_of_two_subgraphs():

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from roma_pyg.config import MemoryConfig
+from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.history import History
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.sampling import SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.data.surroundings import Surroundings
 from roma_pyg.models.forecast import RomaForecaster
 from roma_pyg.models.forecaster import Forecaster, group_of
 from roma_pyg.models.roma import Roma
@@ -214,12 +217,24 @@ def test_rejects_what_does_not_fit(tiny):
 def remembering(tiny, values, blocks=2):
     """A model with memory, its features and the times they remember."""
     times = range(5, 30)
-    data = tiny.data(memory=MemoryConfig(size=3, blocks=blocks))
-    memory = NodeMemory(3, data.window, data.horizon)
-    memory.fit(values, np.arange(20), times)
+    data = tiny.data(memory=MemoryConfig(size=3, collective=2, blocks=blocks))
+    memory = NodeMemory.of(data)
     graph = tiny.graph()
     series = GraphSeries(graph, values)
-    features = NodeFeatures.remember(series, tiny.position(), memory, times, blocks=blocks)
+    modes = CollectiveModes.find(
+        values,
+        np.arange(30),
+        times,
+        window=data.window,
+        steps=memory.steps,
+        count=2,
+        blocks=blocks,
+    )
+    around = Surroundings(graph, modes)
+    memory.fit(values, np.arange(20), times, around=around)
+    features = NodeFeatures.remember(
+        series, tiny.position(), memory, times, around=around, blocks=blocks
+    )
     torch.manual_seed(0)
     model = Roma(tiny.config(), data)
     rng = np.random.default_rng(0)
@@ -227,6 +242,7 @@ def remembering(tiny, values, blocks=2):
     batches = []
     for time in range(6, 26, 4):
         sub = sampler.sample(rng)
+        course = features.course(sub.nodes, modes.before(time), time)
         batches.append(
             collate(
                 [sub],
@@ -234,10 +250,21 @@ def remembering(tiny, values, blocks=2):
                 [features.read(sub.nodes, time)],
                 np.arange(1, data.horizon + 1),
                 [values[sub.core, time : time + data.horizon]],
+                courses=[course[None]],
             )
         )
     model.fit_statistics(batches, memory)
     return model.eval(), series, features, memory
+
+
+def as_trained(features, block):
+    """Features that know one row of the memory only."""
+    return replace(
+        features,
+        memory=features.memory[block][None],
+        loadings=features.loadings[block][None],
+        modes=replace(features.modes, forecasts=features.modes.forecasts[block][None]),
+    )
 
 
 def test_a_model_continues_windows_by_its_memory(tiny):
@@ -251,11 +278,20 @@ def test_a_model_continues_windows_by_its_memory(tiny):
         np.testing.assert_array_equal(past.numpy(), history[sub.core])
         outlook = fine.lags[0, :, model.data.window : model.num_inputs]
         rows = torch.from_numpy(features.memory[-1][sub.core])
-        torch.testing.assert_close(outlook, memory(torch.from_numpy(history[sub.core]), rows))
+        own = torch.from_numpy(history[sub.core])
+        mean = torch.from_numpy(series.graph.to_matrix() @ history)[sub.core]
+        course = features.loadings[-1][sub.core] @ features.modes.forecast(
+            features.modes.read(history), features.modes.blocks
+        )
+        expected = memory(own, rows, torch.from_numpy(course), mean)
+        torch.testing.assert_close(outlook, expected)
+        # Both of the surroundings are looked at.
+        for other in (memory(own, rows, None, mean), memory(own, rows, torch.from_numpy(course))):
+            assert (other - expected).abs().max() > 1e-4
     forecast = made.forecast(history, series.graph)
     assert forecast.shape == (30, model.data.horizon)
     # Another memory, another forecast; and the position alone does not do.
-    other = NodeFeatures(features.position, features.memory + 0.5, features.times)
+    other = replace(features, memory=features.memory + 0.5)
     changed = RomaForecaster(model, series.graph, other).forecast(history, series.graph)
     assert np.abs(changed - forecast).max() > 1e-3
     with pytest.raises(ValueError, match=r"'features' of shape \(30, 6\) \(got \(30, 3\)\)"):
@@ -271,7 +307,7 @@ def test_at_a_training_time_its_future_is_forgotten(tiny):
     first, last, later = (made.at(t).forecast(history, series.graph) for t in (6, 29, 35))
     np.testing.assert_array_equal(later, plain)
     for block, forecast in enumerate((first, last)):
-        only = NodeFeatures(features.position, features.memory[block][None])
+        only = as_trained(features, block)
         expected = RomaForecaster(model, series.graph, only).forecast(history, series.graph)
         np.testing.assert_array_equal(forecast, expected)
         assert not np.array_equal(forecast, plain)
@@ -287,11 +323,17 @@ def test_a_series_is_remembered_up_to_a_time(tiny):
         model, GraphSeries(series.graph, changed), time=25, position=tiny.position()
     )
     np.testing.assert_array_equal(made.features.memory, same.features.memory)
+    np.testing.assert_array_equal(made.features.loadings, same.features.loadings)
     times = range(model.data.window, 25 - model.data.horizon + 1)
-    np.testing.assert_array_equal(made.features.memory, memory.recall(values, times))
+    around = Surroundings(series.graph, made.features.modes)
+    expected = memory.recall(values, times, around=around)
+    np.testing.assert_array_equal(made.features.memory, expected[..., :3])
+    np.testing.assert_array_equal(made.features.loadings, expected[..., 3:])
     # Shorter than window and horizon: a memory of zero.
     short = RomaForecaster.for_series(model, series, time=6, position=tiny.position())
     assert not short.features.memory.any()
+    assert short.features.modes is None
+    assert np.isfinite(short.forecast(values[:, :5], series.graph)).all()
 
 
 def test_a_model_with_memory_needs_one(tiny):
