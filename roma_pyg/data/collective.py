@@ -233,5 +233,5 @@ def _fit(
 def _inverse(inputs: _Float, penalty: float) -> _Float:
     """Matrix that gives the ridge solution, with a penalty relative to a variance of one."""
     gram = inputs.T @ inputs / len(inputs) + penalty * np.eye(inputs.shape[1])
-    solution: _Float = np.linalg.solve(gram, inputs.T / len(inputs))
+    solution = np.linalg.solve(gram, inputs.T / len(inputs)).astype(np.float64, copy=False)
     return solution

@@ -125,13 +125,13 @@ class GraphSeriesData(L.LightningDataModule):
         """What the memory of the nodes consists of; None where ``data.memory.size`` is 0."""
         if self.options.memory.size == 0 or self._memory is not None:
             return self._memory
-        return exchange.tell(self._find_memory)
+        around = self.surroundings
+        return exchange.tell(lambda: self._find_memory(around))
 
-    def _find_memory(self) -> NodeMemory:
+    def _find_memory(self, around: Surroundings) -> NodeMemory:
         options = self.options
         memory = NodeMemory.of(options)
         nodes, times = self.split.nodes["train"], self.split.times["train"]
-        around = self.surroundings
         memory.fit(self.series.values, nodes, times, options.noise, options.seed, around)
         return memory
 
