@@ -357,7 +357,7 @@ class MemoryConfig:
             parts, so that the model meets errors as large as at new times. Costs 4 M N bytes each.
     """
 
-    size: int = 32
+    size: int = 64
     collective: int = 16
     neighbors: bool = True
     blocks: int = 4

@@ -25,6 +25,9 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 
 FITTED_NODES = 512
 INTERVALS = 16
+RECALLED = slice(None, None, 4)
+"""Of the outlook steps, those a memory is recalled from: errors at near steps are much alike."""
+
 LARGEST_COUNT = 512
 MANY_NODES = 50_000
 _NODES = 32
@@ -286,9 +289,9 @@ class NodeMemory(nn.Module):
         first, last = (_NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1))
         own = range(first, min(last, len(wanted)), _NODES)
         result = np.zeros((blocks + 1, len(wanted), self.size + past.loadings), dtype=np.float32)
-        steps = len(self.steps)
-        joint = (self.modes / self.scale).permute(1, 2, 0).flatten(1).cpu()
-        shared, scale = self.shared.cpu(), self.scale.cpu()
+        steps = len(self.steps[RECALLED])
+        joint = (self.modes / self.scale)[..., RECALLED].permute(1, 2, 0).flatten(1).cpu()
+        shared, scale = self.shared[:, RECALLED].cpu(), self.scale[RECALLED].cpu()
         level, spread = self.level.cpu(), self.spread.cpu()
         one = torch.eye(self.size, dtype=torch.float64).expand(1, -1, -1)
         grid = past.grid
@@ -306,6 +309,7 @@ class NodeMemory(nn.Module):
         for start in own if len(grid) else ():
             place = slice(start, start + _NODES)
             known, target, loadings = past.read(wanted[place])
+            target = target[..., RECALLED]
             good = (known.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
             known = torch.where(good, (known - level) / spread, 0.0)
             common = known @ shared[:-1] + shared[-1]
@@ -339,7 +343,7 @@ class _Past:
     """Windows of nodes at past times, with what surrounded them.
 
     Attributes:
-        grid: Times whose windows are read: at most `LARGEST_COUNT`, an eighth of a horizon apart.
+        grid: Times whose windows are read: at most `LARGEST_COUNT`, a sixteenth of a horizon apart.
         loadings: Number of loadings per node.
     """
 
@@ -352,7 +356,7 @@ class _Past:
         seed: int,
         around: Surroundings | None,
     ) -> None:
-        stride = max(1, memory.horizon // 8, -(-len(times) // LARGEST_COUNT))
+        stride = max(1, memory.horizon // 16, -(-len(times) // LARGEST_COUNT))
         self.grid = np.arange(times.start, times.stop, stride)
         self.memory, self.times, self.around = memory, times, around
         self.loadings = 0

@@ -72,7 +72,7 @@ def test_shapes(data):
     assert batch.num_core == 64
     assert batch.window.shape[1] == WINDOW
     assert batch.target.shape == (64, 3)
-    assert batch.features.shape[1] == data.options.num_features == 5 + 32
+    assert batch.features.shape[1] == data.options.num_features == 5 + 64
     assert data.nodes_per_graph == 32
     (statistics,) = data.statistics(1)
     assert statistics.steps.tolist() == list(range(1, HORIZON + 1))
