@@ -203,24 +203,28 @@ def count_bytes(config: RunConfig, plan: Plan, reads: Reads, parts: int) -> Byte
         + 12 * reads.edges
     )
     halo = int(plan.halo.max())
-    return Bytes(step, encoder_bytes(halo, config.model, data.window), 4 * pooled(config, parts))
+    inputs = num_inputs(config)
+    return Bytes(step, encoder_bytes(halo, config.model, inputs), 4 * pooled(config, parts))
 
 
-def encoder_bytes(halo: int, model: ModelConfig, window: int) -> float:
-    """Bytes of the halo in one pass: windows, points after every layer, assignments.
+def encoder_bytes(halo: int, model: ModelConfig, inputs: int) -> float:
+    """Bytes of the halo in one pass: inputs, points after every layer, assignments.
 
     Positional features and memory do not change, and are kept with the halo.
     """
-    return 4.0 * halo * (window + model.encoder.layers * model.encoder.width + model.pool.sizes[0])
+    return 4.0 * halo * (inputs + model.encoder.layers * model.encoder.width + model.pool.sizes[0])
+
+
+def num_inputs(config: RunConfig) -> int:
+    """Samples of a window, and of its continuation by the memory."""
+    data = config.data
+    return data.window + (len(outlook_steps(data.horizon)) if data.memory.size else 0)
 
 
 def pooled(config: RunConfig, parts: int) -> float:
     """Numbers that a rank receives in the sums of the first coarse level, as a ring passes them."""
     count = config.model.pool.sizes[0]
-    inputs = config.data.window
-    if config.data.memory.size:
-        inputs += len(outlook_steps(config.data.horizon))
-    width = config.model.encoder.width + 2 * inputs
+    width = config.model.encoder.width + 2 * num_inputs(config)
     return 2 * (parts - 1) / parts * count * (2 + width + count)
 
 
@@ -345,6 +349,9 @@ def in_parts(
     # Only the own windows are known here.
     batch.window = halo(batch.window[:count])
     batch = model._continued(batch)
+    # The continuation of a node looks at its neighbours, so that only its own rank has it.
+    tail = halo(batch.window[:count, model.data.window :])
+    batch.window = torch.cat([batch.window[:, : model.data.window], tail], dim=1)
     encoder, stage = model.encoder, model.renormalizations[0]
     edges, weight = batch.edge_index, batch.edge_weight
     rowptr = row_offsets(edges[1], count)
@@ -398,7 +405,7 @@ def verify(options: argparse.Namespace) -> None:
         errors = [
             float((a - b).abs().max() / b.abs().max()) for a, b in zip(found, expected, strict=True)
         ]
-        predicted = encoder_bytes(sum(halo.receive), config.model, config.data.window)
+        predicted = encoder_bytes(sum(halo.receive), config.model, num_inputs(config))
         rows = exchange.gather((errors, halo.bytes, predicted, len(nodes), sum(halo.receive)))
     if ranks.rank() == 0:
         print(

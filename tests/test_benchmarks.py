@@ -35,3 +35,21 @@ def test_all_ways_to_take_derivatives_agree():
     assert nested == pytest.approx(ours, rel=1e-4)
     assert along == pytest.approx(sampled, rel=1e-4)
     assert sampled != pytest.approx(ours, rel=1e-3)
+
+
+def test_memory(tmp_path):
+    words = ["--config", "configs/tiny.yaml", "--data.root", str(tmp_path)]
+    script = BENCHMARKS / "memory.py"
+    done = subprocess.run(
+        [sys.executable, str(script), *words],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        cwd=BENCHMARKS.parent,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 8
+    for row in rows[2:]:
+        errors = [float(cell.split("/")[0]) for cell in row[2:5]]
+        assert all(0 < error < 100 for error in errors)
