@@ -13,7 +13,8 @@ from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 
 PROBES = 1024
-"""Nodes at most that modes are found from, and read from."""
+PROBED_VALUES = 1 << 25
+"""Most nodes that modes are found from and read from; most values of theirs, in long series."""
 
 LOADING_PENALTY = 1e-3
 FORECAST_PENALTY = 3e-2
@@ -98,9 +99,10 @@ class CollectiveModes:
             raise ValueError(
                 f"Expected nodes and times to find modes from (got {len(nodes)} and {len(times)})."
             )
-        rng = np.random.default_rng([0xC0, seed])
-        probes = np.sort(rng.choice(nodes, min(PROBES, len(nodes)), replace=False))
         first, stop = times.start - window, times[-1] + int(steps[-1])
+        most = min(PROBES, max(count, PROBED_VALUES // (stop - first)))
+        rng = np.random.default_rng([0xC0, seed])
+        probes = np.sort(rng.choice(nodes, min(most, len(nodes)), replace=False))
         series = History(values, stop, stop - first, noise, seed)[probes].astype(np.float64)
         known = np.isfinite(series)
         series[~known] = 0.0

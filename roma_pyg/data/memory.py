@@ -284,6 +284,11 @@ class NodeMemory(nn.Module):
         """
         wanted = np.arange(len(values)) if nodes is None else np.asarray(nodes, np.int64)
         past = _Past(self, values, times, noise, seed, around)
+        if past.modes is not None and blocks not in (0, past.modes.blocks):
+            raise ValueError(
+                f"Expected 'blocks' of 0 or {past.modes.blocks}, those of the collective modes "
+                f"(got {blocks})."
+            )
         part, parts = exchange.place()
         # Whole pieces, so that rounding does not depend on the number of ranks.
         first, last = (_NODES * (p * -(-len(wanted) // _NODES) // parts) for p in (part, part + 1))
@@ -358,27 +363,29 @@ class _Past:
     ) -> None:
         stride = max(1, memory.horizon // 16, -(-len(times) // LARGEST_COUNT))
         self.grid = np.arange(times.start, times.stop, stride)
-        self.memory, self.times, self.around = memory, times, around
-        self.loadings = 0
-        modes = None if around is None else around.modes
-        if memory.collective:
-            self.loadings = 0 if modes is None else modes.size + 1
+        self.memory, self.times = memory, times
+        self.modes = around.modes if memory.collective and around is not None else None
+        self.around = around if memory.neighbors else None
+        self.loadings = 0 if self.modes is None else self.modes.size + 1
         if len(self.grid) == 0:
             return
-        if memory.collective and modes is None:
+        if memory.collective and self.modes is None:
             raise ValueError("Expected 'around' with modes for this memory (got none).")
-        if memory.neighbors and around is None:
+        if memory.neighbors and self.around is None:
             raise ValueError("Expected 'around' for a memory that sees neighbours (got none).")
         first, stop = times.start - memory.window, times[-1] + memory.horizon
         self.history = History(values, stop, stop - first, noise, seed)
-        if memory.collective and modes is not None:
-            blocks = modes.blocks
+        if self.modes is not None:
+            span, blocks = self.modes.span, self.modes.blocks
+            if (span.start, span.stop) != (first, stop):
+                raise ValueError(
+                    f"Expected modes found from samples {first} to {stop}, those of the times to "
+                    f"remember (got {span.start} to {span.stop})."
+                )
             self.block = np.array([block_of(int(time), times, blocks) for time in self.grid])
+            pairs = zip(self.grid.tolist(), self.block, strict=True)
             self.ahead = np.stack(
-                [
-                    modes.forecast(modes.before(int(time)), block)
-                    for time, block in zip(self.grid, self.block, strict=True)
-                ]
+                [self.modes.forecast(self.modes.before(time), block) for time, block in pairs]
             )
 
     def read(self, nodes: IntArray) -> tuple[Tensor, Tensor, NDArray[np.float32]]:
@@ -392,10 +399,10 @@ class _Past:
         pieces = pieces[:, self.grid - start]
         known = [pieces[..., : memory.window]]
         loadings = np.zeros((1, len(nodes), 0), dtype=np.float32)
-        if memory.collective and self.around is not None and self.around.modes is not None:
-            loadings = self.around.modes.loadings(series)
+        if self.modes is not None:
+            loadings = self.modes.loadings(series)
             known.append(np.einsum("tnc,tcq->ntq", loadings[self.block], self.ahead))
-        if memory.neighbors and self.around is not None:
+        if self.around is not None:
             mean = self.around.neighbor_mean(self.history, nodes)
             last = self.grid - start + memory.window - 1
             known.append(mean[:, last[:, None] - memory.lags].astype(np.float32))

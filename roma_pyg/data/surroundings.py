@@ -15,6 +15,8 @@ from roma_pyg.data.history import History
 MOST_NEIGHBORS = 64
 """Neighbours of a node that are looked at."""
 
+_VALUES = 1 << 22
+
 
 @dataclass(frozen=True, eq=False)
 class Surroundings:
@@ -55,10 +57,14 @@ class Surroundings:
             Shape ``(n, S)``; the series of a node itself where it has no neighbour with a value.
         """
         table, senders = self._couplings(nodes)
-        values = history[senders].astype(np.float64)
-        known = np.isfinite(values)
-        mass = table @ known.astype(np.float64)
-        total = table @ np.where(known, values, 0.0)
+        mass, total = np.zeros((2, len(nodes), history.window))
+        size = max(1, _VALUES // history.window)
+        for start in range(0, len(senders), size):
+            part = slice(start, start + size)
+            values = history[senders[part]].astype(np.float64)
+            known = np.isfinite(values)
+            mass += table[:, part] @ known.astype(np.float64)
+            total += table[:, part] @ np.where(known, values, 0.0)
         mean: NDArray[np.float64] = np.divide(total, mass, out=np.zeros_like(total), where=mass > 0)
         alone = mass <= 0
         if alone.any():

@@ -26,7 +26,7 @@ class WindowStream(IterableDataset[SubgraphBatch]):
     With several workers, worker ``w`` of ``W`` makes the batches ``start + w, start + w + W, ...``
     and the loader deals them out in order. Series, features and graph are shared, not
     copied, between forked workers. Only the given nodes at ``time - K`` to ``time + horizon - 1``
-    are read, for the given times.
+    are read, for the given times, and the windows of the probes of collective modes.
 
     A stream may be one of ``parts``, whose batches make up those of one stream with ``parts *
     graphs`` subgraphs: the same subgraphs, times, noise, steps ahead and seeds. Each subgraph has

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.crossfit import block_of
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import Graph
@@ -236,3 +237,20 @@ def test_a_memory_that_looks_around_needs_surroundings():
     for options in ({"neighbors": True}, {"collective": True}):
         with pytest.raises(ValueError, match="Expected 'around'"):
             NodeMemory(2, K, H, **options).fit(waves(), np.arange(40), TIMES)
+
+
+def test_modes_must_be_those_of_the_times_and_blocks():
+    values = waves()
+    memory = NodeMemory(2, K, H, collective=True)
+    ring = Graph.from_edges(np.arange(60), np.roll(np.arange(60), 1), 60)
+    modes = CollectiveModes.find(
+        values, np.arange(40), TIMES, window=K, steps=memory.steps, count=3, blocks=4
+    )
+    around = Surroundings(ring, modes)
+    memory.fit(values, np.arange(40), TIMES, around=around)
+    for blocks in (0, 4):
+        assert memory.recall(values, TIMES, around=around, blocks=blocks).shape[2] == 2 + 4
+    with pytest.raises(ValueError, match=r"'blocks' of 0 or 4, .* \(got 3\)"):
+        memory.recall(values, TIMES, around=around, blocks=3)
+    with pytest.raises(ValueError, match=r"from samples 0 to 211, .* \(got 0 to 311\)"):
+        memory.recall(values, range(K, 200), around=around)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from roma_pyg.data import surroundings
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.history import History
 from roma_pyg.data.surroundings import MOST_NEIGHBORS, Surroundings
@@ -54,6 +55,22 @@ def test_strata_stand_for_the_neighbours_of_a_hub():
     np.testing.assert_allclose(mean, exact, atol=5e-3)
     constant = Surroundings(graph).neighbor_mean(whole(np.full((count + 1, 2), 0.7)), np.array([0]))
     np.testing.assert_allclose(constant, 0.7, rtol=1e-6)
+
+
+def test_a_graph_without_edges():
+    graph = Graph.from_edges(np.zeros(0, int), np.zeros(0, int), 4)
+    values = np.random.default_rng(0).random((4, 6), dtype=np.float32)
+    mean = Surroundings(graph).neighbor_mean(whole(values), np.array([2, 0]))
+    np.testing.assert_array_equal(mean, values[[2, 0]])
+
+
+def test_neighbours_are_read_in_pieces(tiny, monkeypatch):
+    graph, values = tiny.graph(), tiny.values(30)
+    values[3, 4] = np.nan
+    at_once = Surroundings(graph).neighbor_mean(whole(values), np.arange(30))
+    monkeypatch.setattr(surroundings, "_VALUES", 3 * values.shape[1])
+    pieces = Surroundings(graph).neighbor_mean(whole(values), np.arange(30))
+    np.testing.assert_allclose(pieces, at_once, rtol=1e-12)
 
 
 def test_gaps_are_left_out():
