@@ -125,6 +125,9 @@ def _train(
     else:
         # Scales and base forecast come back with the weights.
         check_weights_fit(checkpoint, model.state_dict())
+        if options.precision == "64-true":
+            # Lightning loads the weights before it converts the model, which would round them.
+            model.double()
         model.load_state_dict(checkpoint.weights)
         _compare_batches(config, checkpoint)
     keep_freed_memory()

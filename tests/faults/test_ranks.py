@@ -82,7 +82,8 @@ def test_weights_and_moments_are_those_of_the_joint_batch(folder: Path, name: st
     for key, state in moments[0].items():
         for part, value in state.items():
             if isinstance(value, torch.Tensor):
-                torch.testing.assert_close(moments[1][key][part], value, rtol=1e-5, atol=1e-9)
+                # In float32, as if weights were rounded on the way back, it would be 1e-5.
+                torch.testing.assert_close(moments[1][key][part], value, rtol=1e-7, atol=1e-11)
 
 
 @pytest.mark.parametrize("name", RUNS)
