@@ -354,7 +354,8 @@ class MemoryConfig:
             for none.
         neighbors: Whether it looks at the mean window of the neighbours.
         blocks: Parts of the training times. In training, the memory at a time comes from the other
-            parts, so that the model meets errors as large as at new times. Costs 4 M N bytes each.
+            parts, so that the model meets errors as large as at new times. Each
+            costs 4 (M + C + 1) N bytes.
     """
 
     size: int = 64
