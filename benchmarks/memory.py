@@ -69,9 +69,9 @@ def measure(
     guesses, truths = [], []
     for moment in np.linspace(span[0], span[-1], TIMES).astype(int).tolist():
         past = History(values, moment, options.window, options.noise, seed=1)
-        course, around = None, None
-        if features.modes is not None:
-            course = torch.from_numpy(features.course(nodes, features.modes.read(past)))
+        modes, course, around = features.read_modes(past), None, None
+        if modes is not None:
+            course = torch.from_numpy(features.course(nodes, modes))
         if memory.neighbors:
             mean = data.surroundings.neighbor_mean(past, nodes)
             around = torch.from_numpy(mean.astype(np.float32))

@@ -17,7 +17,7 @@ from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray
 from roma_pyg.data.load import load_series
-from roma_pyg.data.memory import NodeMemory, outlook_steps
+from roma_pyg.data.memory import NodeMemory, find_modes
 from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import SubgraphBatch, SubgraphSampler
 from roma_pyg.data.series import GraphSeries
@@ -141,22 +141,12 @@ class GraphSeriesData(L.LightningDataModule):
         stage = np.full(self.series.num_nodes, 2, dtype=np.int8)
         for number, part in enumerate(("train", "val")):
             stage[self.split.nodes[part]] = number
-        modes = exchange.tell(self._find_modes) if self.options.memory.collective else None
-        return Surroundings(self.series.graph, modes, stage)
+        return Surroundings(self.series.graph, exchange.tell(self._find_modes), stage)
 
-    def _find_modes(self) -> CollectiveModes:
+    def _find_modes(self) -> CollectiveModes | None:
         options = self.options
-        return CollectiveModes.find(
-            self.series.values,
-            self.split.nodes["train"],
-            self.split.times["train"],
-            window=options.window,
-            steps=outlook_steps(options.horizon),
-            count=options.memory.collective,
-            blocks=options.memory.blocks,
-            noise=options.noise,
-            seed=options.seed,
-        )
+        nodes, times = self.split.nodes["train"], self.split.times["train"]
+        return find_modes(options, self.series.values, nodes, times, options.noise, options.seed)
 
     def prepare_features(self) -> None:
         """Find the features of the nodes, together with the other ranks, which must do so, too."""

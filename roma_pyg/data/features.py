@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.crossfit import block_of
 from roma_pyg.data.graph import IntArray
+from roma_pyg.data.history import History
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.surroundings import Surroundings
@@ -103,6 +104,10 @@ class NodeFeatures:
         if self.memory is None:
             return position
         return np.concatenate([position, self.memory[self._row(time)][nodes]], axis=1)
+
+    def read_modes(self, history: History | NDArray[np.float32]) -> NDArray[np.float64] | None:
+        """Collective modes in a window of all nodes, for `course`; None without modes."""
+        return None if self.modes is None else self.modes.read(history)
 
     def course(
         self, nodes: IntArray, modes: NDArray[np.float64], time: int | None = None

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from roma_pyg import exchange
 from roma_pyg.config import DataConfig
+from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.crossfit import block_edges, block_of
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
@@ -412,6 +413,42 @@ class _Past:
             torch.from_numpy(np.ascontiguousarray(target)),
             loadings,
         )
+
+
+def find_modes(
+    data: DataConfig,
+    values: NDArray[np.floating],
+    nodes: IntArray,
+    times: range,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> CollectiveModes | None:
+    """Collective modes that the memory of some options looks at.
+
+    Args:
+        data: The options.
+        values: Series, shape ``(N, T)``, may be a memory map.
+        nodes: Nodes to take probes from, shape ``(n,)``.
+        times: Forecast times to learn from.
+        noise: Variance of the multiplicative noise on the series.
+        seed: Seed of probes and noise.
+
+    Returns:
+        The modes; None where it looks at none, or there are no times.
+    """
+    if data.memory.collective == 0 or len(times) == 0:
+        return None
+    return CollectiveModes.find(
+        values,
+        nodes,
+        times,
+        window=data.window,
+        steps=outlook_steps(data.horizon),
+        count=data.memory.collective,
+        blocks=data.memory.blocks,
+        noise=noise,
+        seed=seed,
+    )
 
 
 def outlook_steps(horizon: int) -> IntArray:

@@ -14,12 +14,11 @@ import torch
 from numpy.typing import NDArray
 
 from roma_pyg import exchange
-from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.cover import Cover
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import FloatArray, Graph, IntArray, check_range
 from roma_pyg.data.history import History
-from roma_pyg.data.memory import outlook_steps
+from roma_pyg.data.memory import find_modes
 from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
@@ -141,7 +140,10 @@ class RomaForecaster:
             raise ValueError(f"Expected 'position' of shape {expected} (got {position.shape}).")
         end = series.num_steps if time is None else time
         times = range(data.window, max(data.window, end - data.horizon + 1))
-        around = _surroundings(model, series, times) if model.memory is not None else None
+        around = None
+        if model.memory is not None:
+            everyone = np.arange(series.num_nodes)
+            around = Surroundings(series.graph, find_modes(data, series.values, everyone, times))
         features = NodeFeatures.remember(
             series, position, model.memory, times, around=around, progress=progress
         )
@@ -215,7 +217,7 @@ class RomaForecaster:
         waiting = np.zeros(self.graph.num_nodes, dtype=bool)
         waiting[wanted] = True
         part, parts = exchange.place()
-        modes = self._modes(history)
+        modes = self.features.read_modes(history)
         with self._evaluating():
             for number, subgraphs in enumerate(self._subgraphs(wanted)):
                 firsts = []
@@ -272,7 +274,7 @@ class RomaForecaster:
             ValueError: If the history has the wrong shape or a step is out of range.
         """
         ahead = self._check(history, steps)
-        modes = self._modes(history)
+        modes = self.features.read_modes(history)
         with self._evaluating():
             for subgraphs in self._subgraphs(nodes):
                 yield self._collate(history, subgraphs, ahead, modes), subgraphs
@@ -309,11 +311,6 @@ class RomaForecaster:
         while chunk := list(islice(cores, self.batch_size)):
             yield [self.sampler.expand(core, halo_rng) for core in chunk]
 
-    def _modes(self, history: NDArray[np.float32] | History) -> NDArray[np.float64] | None:
-        """Collective modes in a window; None for features without them."""
-        modes = self.features.modes
-        return None if modes is None else modes.read(history)
-
     def _collate(
         self,
         history: NDArray[np.float32] | History,
@@ -337,19 +334,3 @@ class RomaForecaster:
         wanted = np.unique(np.asarray(nodes, dtype=np.int64))
         check_range("nodes", wanted, count)
         return wanted
-
-
-def _surroundings(model: GraphOperator, series: GraphSeries, times: range) -> Surroundings:
-    """What the memory of the nodes of a series sees around them."""
-    data, modes = model.data, None
-    if data.memory.collective and len(times):
-        modes = CollectiveModes.find(
-            series.values,
-            np.arange(series.num_nodes),
-            times,
-            window=data.window,
-            steps=outlook_steps(data.horizon),
-            count=data.memory.collective,
-            blocks=data.memory.blocks,
-        )
-    return Surroundings(series.graph, modes)

@@ -466,7 +466,8 @@ class GraphOperator(ABC, nn.Module):
             return batch
         memory = batch.features[:, -self.memory.size :]
         course = None if batch.course is None else batch.course[0]
-        outlook = self.memory(batch.window, memory, course, self._around(batch))
+        neighbors = self._around(batch) if self.memory.neighbors else None
+        outlook = self.memory(batch.window, memory, course, neighbors)
         return replace(batch, window=torch.cat([batch.window, outlook], dim=1))
 
     def _around(self, batch: SubgraphBatch) -> Tensor:

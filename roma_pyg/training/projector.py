@@ -52,8 +52,7 @@ def embed_nodes(model: Roma, data: GraphSeriesData, limit: int = NODES) -> NodeE
     sampler, visible = data.samplers["val"], data.split.visible("val")
     window = data.options.window
     history = History(data.series.values, data.split.times["val"][-1], window)
-    found = data.features.modes
-    modes = None if found is None else found.read(history)
+    modes = data.features.read_modes(history)
     learned = model.config.pool.select == "learned" and len(model.renormalizations) > 0
     rng = np.random.default_rng(0)
     met = np.zeros(sampler.graph.num_nodes, dtype=bool)
