@@ -37,19 +37,33 @@ def test_all_ways_to_take_derivatives_agree():
     assert sampled != pytest.approx(ours, rel=1e-3)
 
 
-def test_memory(tmp_path):
-    words = ["--config", "configs/tiny.yaml", "--data.root", str(tmp_path)]
-    script = BENCHMARKS / "memory.py"
+def table(script, *words):
+    """Cells of the Markdown table that a script prints, without its head."""
     done = subprocess.run(
-        [sys.executable, str(script), *words],
+        [sys.executable, str(BENCHMARKS / script), *words],
         capture_output=True,
         text=True,
         timeout=600,
         cwd=BENCHMARKS.parent,
     )
     assert done.returncode == 0, done.stderr
-    rows = [line.split("|")[1:-1] for line in done.stdout.splitlines() if line.startswith("|")]
-    assert len(rows) == 2 + 8
-    for row in rows[2:]:
+    lines = [line for line in done.stdout.splitlines() if line.startswith("|")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines[2:]]
+
+
+def test_memory(tmp_path):
+    rows = table("memory.py", "--config", "configs/tiny.yaml", "--data.root", str(tmp_path))
+    assert len(rows) == 8
+    for row in rows:
         errors = [float(cell.split("/")[0]) for cell in row[2:5]]
         assert all(0 < error < 100 for error in errors)
+
+
+def test_limits(tmp_path):
+    words = ["--config", "configs/tiny.yaml", "--data.root", str(tmp_path)]
+    rows = table("limits.py", *words, "--training.max_steps", "200")
+    errors = [[float(cell.split("/")[0]) for cell in row[1:]] for row in rows]
+    assert len(errors) == 5
+    assert min(map(min, errors)) > 0
+    memory, corrected = errors[0][-1], errors[2][-1]
+    assert corrected < memory

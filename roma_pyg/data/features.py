@@ -103,7 +103,7 @@ class NodeFeatures:
         position = np.asarray(self.position[nodes], np.float32)
         if self.memory is None:
             return position
-        return np.concatenate([position, self.memory[self._row(time)][nodes]], axis=1)
+        return np.concatenate([position, self.memory[self.row(time)][nodes]], axis=1)
 
     def read_modes(self, history: History | NDArray[np.float32]) -> NDArray[np.float64] | None:
         """Collective modes in a window of all nodes, for `course`; None without modes."""
@@ -124,11 +124,11 @@ class NodeFeatures:
         """
         if self.modes is None or self.loadings is None:
             raise ValueError("Expected features with collective modes (got some without).")
-        row = self._row(time)
+        row = self.row(time)
         known = self.modes.blocks if row == len(self.loadings) - 1 else row
         return self.loadings[row][nodes] @ self.modes.forecast(modes, known)
 
-    def _row(self, time: int | None) -> int:
+    def row(self, time: int | None) -> int:
         """Row of memory and loadings that does not know the future of a time."""
         blocks = 0 if self.memory is None else len(self.memory) - 1
         return blocks if time is None else block_of(time, self.times, blocks)
