@@ -366,6 +366,8 @@ def on_graph(
 ) -> tuple[Row, Tensor, Tensor, Tensor]:
     """Train forecast and law together; then hold the law against the true rate of change.
 
+    Judged at the nodes that see all their neighbours.
+
     Args:
         edges: Shape ``(2, e)``.
         values: Series, shape ``(N, T)``.
@@ -418,12 +420,15 @@ def on_graph(
             double = Jet.of_time([observable * along, 2 * true * along], 4)
             wrong = law(points, double, branch, features, fine.neighbor_difference)
             own = model.residual(levels, branch, batch.steps)
+            # Held-out nodes are not seen; beside them the difference to the neighbours is another.
+            seen = torch.bincount(fine.edge_index[1], minlength=fine.num_nodes).numpy()
+            whole = torch.from_numpy(seen == data.series.graph.degree[batch.node_id.numpy()])
             for key, part in (("unexplained", residual), ("perturbed", wrong), ("forecast", own)):
-                shares[key].append(
-                    torch.stack([part.value.square().mean(), part.rate.square().mean()])
-                )
+                value, speed = part.value[:, whole], part.rate[:, whole]
+                shares[key].append(torch.stack([value.square().mean(), speed.square().mean()]))
             source = ((residual.rate - residual.value) * along).sum(-1, keepdim=True)
-            rows.append((observable, difference, source / (HORIZON * dt)))
+            found_here = (observable, difference, source / (HORIZON * dt))
+            rows.append(tuple(part[:, whole] for part in found_here))
     row = {}
     for key, parts in shares.items():
         top, bottom = torch.stack(parts).sum(0)
