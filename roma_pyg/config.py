@@ -664,8 +664,9 @@ class EffectiveConfig:
         inputs: What F sees: ``coordinates`` (t, x), ``features`` (graph features of the token),
             ``branch`` (its token after attention), and, of an emergent law, ``field`` (u),
             ``gradient`` and ``laplacian`` in the latent space, and ``neighbors`` (mean of u over
-            the neighbours, less u). A law can be told from its inputs only if they do not
-            determine the future by themselves, as ``branch`` does.
+            the neighbours, less u; such a law is asked only of nodes whose neighbours are all in
+            the subgraph). A law can be told from its inputs only if they do not determine the
+            future by themselves, as ``branch`` does.
         derivative: Gradient of the residual that is punished: ``partial``, with u and its
             derivatives held fixed (as published); ``sampled``, in training the partial one along
             a direction that each step draws anew, which has the same mean square and costs less;

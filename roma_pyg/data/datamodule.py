@@ -105,14 +105,16 @@ class GraphSeriesData(L.LightningDataModule):
         )
         # Subgraphs have one size: a model made for few training nodes takes no more in validation.
         size = min(data.nodes_per_graph, len(self.split.nodes["train"]))
+        visible = {part: self.split.visible(part) for part in ("train", "val")}
         self.samplers = {
             part: SubgraphSampler(
-                graph.induced(self.split.visible(part)),
+                graph.induced(nodes),
                 size,
                 data.walk_length,
                 data.max_neighbors,
+                graph.degree[nodes],
             )
-            for part in ("train", "val")
+            for part, nodes in visible.items()
         }
 
     @property

@@ -44,6 +44,8 @@ class SubgraphBatch:
             a direct forecast.
         course: What collective modes expect of core and halo at the outlook steps of the memory,
             in each round, shape ``(rounds, n_all, Q')``; None where that is not known.
+        complete: Which core nodes have all their neighbours of the whole graph in the core, shape
+            ``(n_core,)``; None for all.
     """
 
     window: Tensor
@@ -58,6 +60,7 @@ class SubgraphBatch:
     seed: int = 0
     later: Tensor | None = None
     course: Tensor | None = None
+    complete: Tensor | None = None
 
     @property
     def num_core(self) -> int:
@@ -82,6 +85,7 @@ class Subgraph:
         sender: Position of the sender in ``nodes``, shape ``(e,)``.
         receiver: Position of the receiver in ``nodes``, ascending, shape ``(e,)``.
         weight: Couplings, summing to one per receiver with neighbours, shape ``(e,)``.
+        complete: Which core nodes have all their neighbours in the core, shape ``(B,)``.
     """
 
     nodes: IntArray
@@ -89,6 +93,7 @@ class Subgraph:
     sender: IntArray
     receiver: IntArray
     weight: FloatArray
+    complete: NDArray[np.bool_]
 
     @property
     def core(self) -> IntArray:
@@ -113,9 +118,11 @@ class SubgraphSampler:
         size: Core nodes B of a subgraph; the whole graph if it has fewer.
         walk_length: Steps of a walk.
         max_neighbors: Largest number of neighbours per core node.
+        degree: Neighbours of every node in the graph that this one was cut out of, shape ``(N,)``;
+            those in this graph if None. A node that lacks some is never ``complete``.
 
     Raises:
-        ValueError: If the graph is empty or a number is below 1.
+        ValueError: If the graph is empty, a number is below 1, or ``degree`` has another shape.
 
     Example:
         >>> ring = Graph.from_edges(np.arange(8), (np.arange(8) + 1) % 8, 8)
@@ -129,7 +136,12 @@ class SubgraphSampler:
     """
 
     def __init__(
-        self, graph: Graph, size: int = 512, walk_length: int = 16, max_neighbors: int = 64
+        self,
+        graph: Graph,
+        size: int = 512,
+        walk_length: int = 16,
+        max_neighbors: int = 64,
+        degree: IntArray | None = None,
     ) -> None:
         """Bind the sampler to a graph; O(N + edges of nodes above max_neighbors) memory."""
         if graph.num_nodes == 0:
@@ -138,7 +150,12 @@ class SubgraphSampler:
         for name, value in numbers.items():
             if value < 1:
                 raise ValueError(f"Expected '{name}' to be at least 1 (got {value}).")
+        if degree is not None and degree.shape != (graph.num_nodes,):
+            raise ValueError(
+                f"Expected 'degree' of shape ({graph.num_nodes},) (got {degree.shape})."
+            )
         self.graph = graph
+        self.degree = graph.degree if degree is None else degree
         self.size = min(size, graph.num_nodes)
         self.walk_length = walk_length
         self.max_neighbors = max_neighbors
@@ -239,7 +256,9 @@ class SubgraphSampler:
         place[core] = -1
         place[halo] = -1
         nodes = np.concatenate([core, halo])
-        return Subgraph(nodes, len(core), sender, receiver, weight.astype(np.float32))
+        inside = np.bincount(receiver[sender < len(core)], minlength=len(core))
+        complete = inside == self.degree[core]
+        return Subgraph(nodes, len(core), sender, receiver, weight.astype(np.float32), complete)
 
     def _draw_neighbors(
         self, hubs: IntArray, rng: np.random.Generator
@@ -346,6 +365,7 @@ def collate(
         seed=seed,
         later=None if not later else torch.from_numpy(np.concatenate(later, axis=1)),
         course=None if course is None else torch.from_numpy(course),
+        complete=torch.from_numpy(np.concatenate([sub.complete for sub in subgraphs])),
     )
 
 

@@ -35,15 +35,17 @@ class Residual:
             direction, shape ``(1, G, n, Q, 3)``.
         rate: The rate of change u_t that the law explains, shape ``(G, n, Q, 3)``.
         field: The field u itself, shape ``(G, n, Q, 3)``.
+        asked: Of which tokens the law is asked, shape ``(G, n)``; None for all.
     """
 
     value: Tensor
     gradient: Tensor
     rate: Tensor
     field: Tensor
+    asked: Tensor | None = None
 
     def terms(self, sizes: list[int]) -> dict[str, Tensor]:
-        """Means over the tokens of each level.
+        """Means over the tokens of each level of which the law is asked.
 
         Args:
             sizes: Tokens of each level, n in all.
@@ -51,17 +53,26 @@ class Residual:
         Returns:
             ``residual/l`` (mean of ``|R|^2``), ``residual_gradient/l`` (of ``|dR/d(t, x)|^2``) and
             ``unexplained/l``, the share of ``|u_t|^2`` that the law does not explain (no gradient).
+            Where the law is not asked of all tokens, also ``asked/l``, their share; where it is
+            asked of none, all terms are zero.
         """
         square = self.value.square().sum(-1)
         steep = self.gradient.square().sum(-1).sum(0)
         speed = self.rate.detach().square().sum(-1)
+        asked = torch.ones_like(square[:, :, 0]) if self.asked is None else self.asked.to(square)
         terms: dict[str, Tensor] = {}
-        parts = zip(*(x.split(sizes, dim=1) for x in (square, steep, speed)), strict=True)
-        for level, (value, gradient, rate) in enumerate(parts):
-            terms[f"residual/{level}"] = value.mean()
-            terms[f"residual_gradient/{level}"] = gradient.mean()
-            speed_of_all = exchange.mean(rate.mean()).clamp_min(1e-30)
-            terms[f"unexplained/{level}"] = value.detach().mean() / speed_of_all
+        numbers = (square, steep, speed, asked.unsqueeze(-1))
+        parts = zip(*(x.split(sizes, dim=1) for x in numbers), strict=True)
+        for level, (value, gradient, rate, weight) in enumerate(parts):
+            share = weight.mean()
+            weight = weight / exchange.mean(share).clamp_min(1e-30)
+            residual = (weight * value).mean()
+            terms[f"residual/{level}"] = residual
+            terms[f"residual_gradient/{level}"] = (weight * gradient).mean()
+            speed_of_all = exchange.mean((weight * rate).mean()).clamp_min(1e-30)
+            terms[f"unexplained/{level}"] = residual.detach() / speed_of_all
+            if self.asked is not None:
+                terms[f"asked/{level}"] = share
         return terms
 
 
@@ -82,6 +93,9 @@ class EffectiveDynamics(nn.Module):
     What an emergent F sees of the field, and F itself, are in units of their root mean square over
     the first 100 training steps (buffers of the model, fixed after these): a small Laplacian can
     tell as much as a large value.
+
+    A law that sees the neighbours of a token is asked only of nodes whose neighbours are all there:
+    the mean over some of them is another number, and a law that is fitted to it is another law.
 
     Args:
         config: Kind of law, inputs, derivative.

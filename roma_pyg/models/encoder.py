@@ -62,4 +62,5 @@ class GraphEncoder(nn.Module):
             lags=lags.view(graphs, count // graphs, -1),
             edge_index=edge_index,
             edge_weight=edge_weight,
+            complete=None if batch.complete is None else batch.complete.view(graphs, -1),
         )

@@ -398,6 +398,10 @@ class GraphOperator(ABC, nn.Module):
             steps: Steps ahead, shape ``(Q,)``.
             direction: Where the gradient is to be taken along one direction alone, shape ``(4,)``.
 
+        Returns:
+            Residual of all tokens; a law that sees neighbours is asked only of nodes that have all
+            of theirs on their level.
+
         Raises:
             ValueError: If the model has no effective law.
         """
@@ -417,7 +421,10 @@ class GraphOperator(ABC, nn.Module):
             branch = branch.to(points.dtype)
             features = torch.cat([level.features for level in levels], dim=1).to(points.dtype)
             field = self._field(levels, branch, features, steps, self.effective.order)
-            return self.effective(points, field, branch, features, neighbors, direction)
+            residual = self.effective(points, field, branch, features, neighbors, direction)
+        if "neighbors" in self.effective.sees:
+            residual.asked = torch.cat([level.whole for level in levels], dim=1)
+        return residual
 
     def _decode_with_law(
         self, batch: SubgraphBatch, levels: list[Level], branch: Tensor

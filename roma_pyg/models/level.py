@@ -39,6 +39,8 @@ class Level:
         mass: What a constant observable of one is on this level: 1, then ``n / m``, ...
         adjacency: Dense couplings of a coarse level, shape ``(G, n, n)``; None on the fine level.
         assignment: S that made this level, shape ``(G, n_finer, n)``; None on the fine level.
+        complete: Which nodes have all their neighbours on this level, shape ``(G, n)``; None for
+            all, as on coarse levels.
     """
 
     points: Tensor
@@ -49,6 +51,7 @@ class Level:
     mass: float = 1.0
     adjacency: Tensor | None = None
     assignment: Tensor | None = None
+    complete: Tensor | None = None
 
     @property
     def num_graphs(self) -> int:
@@ -59,6 +62,13 @@ class Level:
     def num_nodes(self) -> int:
         """Number of nodes n of each graph."""
         return self.features.shape[1]
+
+    @property
+    def whole(self) -> Tensor:
+        """Which nodes have all their neighbours on this level, shape ``(G, n)``, bool."""
+        if self.complete is None:
+            return self.features.new_ones(self.features.shape[:2], dtype=torch.bool)
+        return self.complete
 
     def neighbor_difference(self, values: Tensor) -> Tensor:
         """Mean over the neighbours inside the subgraph, less the value itself.

@@ -60,7 +60,7 @@ class ResidualWeights(nn.Module):
         """
         if not self.balanced:
             return
-        norms = torch.tensor([terms[name] for name in TERMS])
+        norms = torch.tensor([terms[name] for name in TERMS], dtype=torch.float64)
         # A term without gradient keeps its weight.
         ratio = torch.where(norms > 0, data / norms.clamp_min(1e-30), torch.zeros_like(norms))
         new = (self.share * ratio).to(self.weight)

@@ -145,6 +145,14 @@ CHARTS = (
     ),
     Chart(
         LAW,
+        "Share of nodes that are asked",
+        r"effective/asked/(\d+)",
+        "Asked, level {}",
+        "A law that sees neighbours is asked only of nodes whose neighbours are all in the "
+        "subgraph.",
+    ),
+    Chart(
+        LAW,
         "Residual",
         r"effective/residual/(\d+)",
         "Residual, level {}",

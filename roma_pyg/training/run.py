@@ -142,6 +142,9 @@ def _train(
         model.base.scale,
         config.model.effective,
     )
+    if options.precision == "64-true":
+        # The same for the weights of the terms of the loss.
+        module.double()
     leads = ranks.rank() == 0
     if leads:
         folder.mkdir(parents=True, exist_ok=True)

@@ -66,6 +66,18 @@ def assert_equal(one, other):
             assert left == right
 
 
+@pytest.mark.parametrize("part", ["train", "val"])
+def test_nodes_beside_nodes_that_are_not_seen_are_never_complete(data, part):
+    graph, nodes = data.series.graph, data.split.visible(part)
+    seen = np.zeros(NODES, dtype=bool)
+    seen[nodes] = True
+    edges = graph.to_matrix(weighted=False)
+    lacking = edges @ ~seen > 0
+    sub = data.samplers[part].expand(np.arange(len(nodes)), np.random.default_rng(0))
+    np.testing.assert_array_equal(sub.complete, ~lacking[nodes[sub.core]])
+    assert 0 < sub.complete.sum() < len(nodes)
+
+
 def test_shapes(data):
     batch = next(iter(data.train_dataloader()))
     assert batch.num_graphs == 2

@@ -61,6 +61,30 @@ def test_layout_of_a_subgraph(hyperbolic, limit):
     assert (edges[sub.nodes[sub.receiver], sub.nodes[sub.sender]] == 1).all()
 
 
+def test_complete_nodes_have_all_their_neighbours_in_the_core():
+    sampler = SubgraphSampler(ring(8), 5, 2)
+    core = np.array([0, 1, 2, 5, 6])
+    sub = sampler.expand(core, np.random.default_rng(0))
+    assert sub.complete.tolist() == [False, True, False, False, False]
+    # A graph that node 1 lost a neighbour in when it was cut out of another one.
+    degree = np.full(8, 2)
+    degree[1] = 3
+    cut = SubgraphSampler(ring(8), 5, 2, degree=degree).expand(core, np.random.default_rng(0))
+    assert not cut.complete.any()
+    whole = SubgraphSampler(Graph.from_edges([0], [1], 3), 3).sample(np.random.default_rng(0))
+    assert whole.complete.all()
+
+
+@pytest.mark.parametrize("limit", [3, 1000])
+def test_complete_nodes_of_a_sample(hyperbolic, limit):
+    sub = SubgraphSampler(hyperbolic, 200, 8, limit).sample(np.random.default_rng(0))
+    edges = hyperbolic.to_matrix(weighted=False)[sub.core]
+    inside = edges[:, sub.core].sum(axis=1) == edges.sum(axis=1)
+    # More neighbours than are drawn are never all there.
+    np.testing.assert_array_equal(sub.complete, inside & (hyperbolic.degree[sub.core] <= limit))
+    assert 0 < sub.complete.sum() < 200
+
+
 def test_the_neighbour_mean_is_exact_up_to_the_limit(hyperbolic):
     values = np.random.default_rng(0).random(hyperbolic.num_nodes)
     sampler = SubgraphSampler(hyperbolic, 300, 16, 12)
@@ -224,6 +248,8 @@ def test_importance_of_classes_never_met_is_finite():
 def test_impossible_sampler(name):
     with pytest.raises(ValueError, match=rf"Expected '{name}' to be at least 1 \(got 0\)"):
         SubgraphSampler(ring(5), **{name: 0})
+    with pytest.raises(ValueError, match=r"Expected 'degree' of shape \(5,\) \(got \(4,\)\)"):
+        SubgraphSampler(ring(5), degree=np.ones(4, dtype=np.int64))
     with pytest.raises(ValueError, match="Expected a graph with at least one node"):
         SubgraphSampler(Graph.from_edges([], [], 0))
 
@@ -255,6 +281,7 @@ def test_collate_of_several_is_each_of_them(hyperbolic):
         assert torch.equal(joint.features[rows], alone.features)
         assert torch.equal(joint.target[core], alone.target)
         assert torch.equal(joint.node_id[core], alone.node_id)
+        assert torch.equal(joint.complete[core], alone.complete)
         edges = (joint.edge_index[1] >= core.start) & (joint.edge_index[1] < core.stop)
         assert torch.equal(joint.edge_weight[edges], alone.edge_weight)
         assert torch.equal(joint.edge_index[0, edges], rows[alone.edge_index[0]])

@@ -24,6 +24,7 @@ import torch
 
 import roma_pyg
 from roma_pyg.config import (
+    LAW_INPUTS,
     DataConfig,
     EffectiveConfig,
     EncoderConfig,
@@ -75,7 +76,7 @@ def make_config(folder: Path, **training: Any) -> RunConfig:
             pool=PoolConfig(sizes=[4], width=8),
             operator=OperatorConfig(width=8, layers=1, heads=2, num_functions=4),
             trunk=TrunkConfig(basis=4, width=8, layers=1, fourier_features=4),
-            effective=EffectiveConfig(kind="emergent"),
+            effective=EffectiveConfig(kind="emergent", inputs=list(LAW_INPUTS)),
         ),
         training=TrainingConfig(
             output=str(folder.parent),

@@ -159,6 +159,19 @@ def test_terms_by_hand():
     assert terms["unexplained/0"].item() == pytest.approx(terms["residual/0"].item() / rate)
 
 
+def test_terms_of_tokens_that_are_asked():
+    residual = law_of()(POINTS, field_at(POINTS, 2), *inputs())
+    alone = replace(residual, value=residual.value[:, 1:], gradient=residual.gradient[:, :, 1:])
+    alone = replace(alone, rate=residual.rate[:, 1:]).terms([1, 1])
+    residual.asked = torch.tensor([[False, True, True]])
+    terms = residual.terms([2, 1])
+    for name, value in alone.items():
+        torch.testing.assert_close(terms[name], value)
+    assert (terms["asked/0"].item(), terms["asked/1"].item()) == (0.5, 1.0)
+    residual.asked = torch.zeros(1, 3, dtype=torch.bool)
+    assert all(value == 0 for value in residual.terms([2, 1]).values())
+
+
 def test_viscosity_is_positive_and_learned():
     law = law_of(kind="burgers")
     assert law.viscosity.item() == pytest.approx(0.25)  # one over spread squared
@@ -268,6 +281,27 @@ def test_residual_stays_in_full_precision_under_autocast(tiny):
 def test_neighbors_of_all_levels(tiny):
     model = model_with_law(tiny, inputs=["field", "neighbors"], derivative="total")
     assert model(tiny.batch(2)).residuals["residual/2"].isfinite()
+
+
+def test_a_law_that_sees_neighbours_is_asked_of_nodes_that_have_theirs(tiny):
+    model = model_with_law(tiny, inputs=["field", "neighbors"], times=100).eval()
+    batch = tiny.batch(2)
+    asked = batch.complete.view(2, -1)
+    assert 0 < asked.sum() < asked.numel()
+    encoding = model.represent(batch)
+    residual = model.residual(encoding.levels, encoding.branch, batch.steps)
+    terms = model(batch).residuals
+    square = residual.value[:, : asked.shape[1]].square().sum(-1)
+    torch.testing.assert_close(terms["residual/0"], square[asked].mean())
+    rest = residual.value[:, asked.shape[1] :].square().sum(-1)
+    supernodes = [level.num_nodes for level in encoding.levels[1:]]
+    torch.testing.assert_close(terms["residual/1"], rest[:, : supernodes[0]].mean())
+    torch.testing.assert_close(terms["asked/0"], asked.float().mean())
+    assert terms["asked/1"] == terms["asked/2"] == 1
+    # Another law is asked of all, and a batch that does not tell has all neighbours.
+    other = model_with_law(tiny, times=100).eval()
+    assert "asked/0" not in other(batch).residuals
+    assert model(replace(batch, complete=None)).residuals["asked/0"] == 1
 
 
 def test_same_batch_same_draws(tiny):

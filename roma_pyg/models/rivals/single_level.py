@@ -71,6 +71,7 @@ class SingleLevel(GraphOperator):
             lags=lags.view(graphs, -1, lags.shape[-1]),
             edge_index=edge_index,
             edge_weight=edge_weight,
+            complete=None if batch.complete is None else batch.complete.view(graphs, -1),
         )
         return Encoding([level], tokens.view(graphs, -1, tokens.shape[-1]))
 
