@@ -67,3 +67,16 @@ def test_limits(tmp_path):
     assert min(map(min, errors)) > 0
     memory, corrected = errors[0][-1], errors[2][-1]
     assert corrected < memory
+
+
+def test_effective_laws(tmp_path):
+    """Diffusion is found on a graph of which every subgraph cuts most neighbourhoods."""
+    path = tmp_path / "laws.json"
+    words = ["--systems", "burgers", "large grid", "--seeds", "0", "--steps", "200"]
+    assert len(table("effective_laws.py", *words, "--output", str(path))) == 2
+    found = json.loads(path.read_text())
+    (burgers,), (grid,) = found["burgers"], found["large grid"]
+    assert burgers["nu"] == pytest.approx(burgers["true nu"], rel=0.2)
+    assert burgers["F"] == pytest.approx(burgers["true F"], rel=0.2)
+    assert grid["kappa"] == pytest.approx(grid["true kappa"], rel=0.1)
+    assert grid["unexplained"] < 0.01 < 0.2 < grid["perturbed"]
