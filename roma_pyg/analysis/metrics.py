@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-EPSILON = 1e-4
+from roma_pyg.models.base import EPSILON
+
 # Relative spread below which a truth counts as constant: float64 rounding of its mean.
 CONSTANT = 1e-12
 
