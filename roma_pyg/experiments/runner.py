@@ -9,13 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.experiments.records import read_record, same_options
-from roma_pyg.experiments.spec import SIMPLE, Experiment, Run
+from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class Place:
         return replace(run, config=replace(run.config, training=options))
 
     def finished(self, run: Run) -> dict[str, Any] | None:
-        """The record of a run, if there is one with the same options."""
+        """The record of a run, if there is one with the same options, scored in the same way."""
         record = read_record(self.record(run))
         if record is None:
             return None
@@ -66,7 +66,25 @@ class Place:
             return None
         wanted = self.located(run).config.to_dict()
         # A small graph is one subgraph: the size that was there is written to the record.
-        return record if same_options(record["config"], wanted) else None
+        alike = same_options(record["config"], wanted)
+        return record if alike and (run.trial or self._scored_alike(record, run)) else None
+
+    def _scored_alike(self, record: dict[str, Any], run: Run) -> bool:
+        """Whether a record, which may leave out defaults, was scored as the experiment wants it."""
+        wanted = self.experiment.test_data(run.condition, run.seed)
+        tests = record.get("tests", {})
+        try:
+            plan = from_section(EvaluationPlan, record.get("evaluation", {}))
+        except (TypeError, ValueError):
+            return False
+        return (
+            plan == self.experiment.evaluation
+            and set(tests) == set(wanted)
+            and all(
+                same_options({"data": tests[name]}, {"data": asdict(data)})
+                for name, data in wanted.items()
+            )
+        )
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,8 @@ class Job:
 def perform(job: Job) -> dict[str, Any]:
     """Train and score one run; return its record, which is also written.
 
-    A run that was interrupted goes on from its last checkpoint.
+    A run that was interrupted goes on from its last checkpoint; one that was trained already is
+    only scored.
     """
     begin = time.perf_counter()
     config = job.config
@@ -147,6 +148,8 @@ def perform(job: Job) -> dict[str, Any]:
             for name, d in tests.items()
         }
     if not job.trial:
+        record["evaluation"] = asdict(job.evaluation)
+        record["tests"] = {name: asdict(replace(d, root="")) for name, d in job.tests.items()}
         rows = score(methods, data, job.evaluation, config.data.noise)
         for name, other in tests.items():
             others = score(on_other[name], other, job.evaluation, config.data.noise, only_main=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -171,6 +172,46 @@ def test_a_record_with_other_options_does_not_count(finished, tmp_path):
     other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
     place = Place(output, load_experiment(other))
     assert all(place.finished(run) is None for run in place.experiment.runs())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"evaluation": {"times": 3}}, {"tests": {"other": {"data": {"seed": 77}}}}],
+    ids=["evaluation", "tests"],
+)
+def test_a_record_that_was_scored_otherwise_does_not_count(finished, tmp_path, changes):
+    path, output = finished
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    for key, value in changes.items():
+        content[key] = {**content.get(key, {}), **value}
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    place = Place(output, load_experiment(other))
+    assert all(place.finished(run) is None for run in place.experiment.runs())
+    # Trials are not scored.
+    assert any(place.finished(run) for run in place.experiment.trials())
+
+
+def test_what_is_trained_is_only_scored_again(finished, tmp_path):
+    path, output = finished
+    folder = tmp_path / "bench"
+    shutil.copytree(output, folder)
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["evaluation"] = {**content["evaluation"], "times": 1}
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    place = Place(folder, load_experiment(other))
+    (before,) = (folder / "tiny/small/runs").glob("one__roma__seed0/summary.json")
+    when = before.stat().st_mtime_ns
+    words = ["--conditions", "one", "--seeds", "0", "--members", "ROMA"]
+    assert main(["run", str(other), "--output", str(folder), *words]) == 0
+    assert before.stat().st_mtime_ns == when
+    run = next(r for r in place.experiment.runs() if (r.member, r.seed) == ("ROMA", 0))
+    record = read_record(place.record(run))
+    assert record["evaluation"]["times"] == 1
+    old = read_record(place_of(finished).record(run))
+    assert record["curve"] == old["curve"]
+    assert record["scores"]["smspe"] != old["scores"]["smspe"]
 
 
 def test_only_a_part(finished):
