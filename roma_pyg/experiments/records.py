@@ -66,6 +66,8 @@ def _is_whole(record: Any) -> bool:  # noqa: ANN401 - whatever a file holds
     parts |= dict.fromkeys(_LEARNED if learned else (), int | float)
     if not all(isinstance(record.get(name), kind) for name, kind in parts.items()):
         return False
+    if not all(isinstance(record.get(name, {}), dict) for name in ("evaluation", "tests")):
+        return False
     if not all(name in record["made"] for name in _MADE):
         return False
     curve, scores = record.get("curve", {}), record.get("scores", {})

@@ -168,6 +168,8 @@ RECORDS: dict[str, Change | str | bytes] = {
     "made of nothing": lambda r: r.update(made={}),
     "made of text": lambda r: r.update(made="x"),
     "trial of text": lambda r: r.update(trial="x"),
+    "evaluation of text": lambda r: r.update(evaluation="x"),
+    "tests of a list": lambda r: r.update(tests=[{}]),
 }
 
 
