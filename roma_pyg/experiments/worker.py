@@ -23,8 +23,9 @@ from roma_pyg.data.memory import NodeMemory
 from roma_pyg.experiments.records import circumstances, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 from roma_pyg.models.baselines import fit_baselines
-from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.models.make import make_model
 from roma_pyg.reading import read_json, read_yaml
 from roma_pyg.training.restore import from_dict, load_model
 from roma_pyg.training.run import train
@@ -124,6 +125,7 @@ def perform(job: Job) -> dict[str, Any]:
         "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
     }
     methods: list[Forecaster]
+    on_other: dict[str, list[Forecaster]]
     if job.member == SIMPLE:
         methods = fit_baselines(
             data.series,
@@ -134,8 +136,17 @@ def perform(job: Job) -> dict[str, Any]:
             config.training.seed,
             mlp_steps=job.evaluation.mlp_steps,
         )
-        tests = _test_data(job, None)
-        on_other = dict.fromkeys(tests, methods)
+        memory = data.memory
+        tests = _test_data(job, memory)
+        on_other = {name: list(methods) for name in tests}
+        if memory is not None and config.model.base == "linear":
+            model = make_model(
+                config.model, replace(config.data, nodes_per_graph=data.nodes_per_graph)
+            )
+            model.fit_statistics(data.statistics(), memory)
+            methods.append(BaseForecaster(model, data.series.graph, data.features))
+            for name, d in tests.items():
+                on_other[name].append(BaseForecaster(model, d.series.graph, d.features))
     else:
         folder = _trained(config, data)
         record |= read_json(folder / "summary.json")

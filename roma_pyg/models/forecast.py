@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from copy import copy
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from roma_pyg import exchange
 from roma_pyg.data.cover import Cover
@@ -23,6 +24,7 @@ from roma_pyg.data.positional import node_positions
 from roma_pyg.data.sampling import Subgraph, SubgraphBatch, SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.surroundings import Surroundings
+from roma_pyg.models.forecaster import Group
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.hierarchy import Hierarchy, global_hierarchy
 from roma_pyg.models.roma import Roma
@@ -69,7 +71,7 @@ class RomaForecaster:
         (2, 8)
     """
 
-    group: Literal["model"] = "model"
+    group: ClassVar[Group] = "model"
 
     def __init__(
         self,
@@ -227,7 +229,7 @@ class RomaForecaster:
                 if number % parts != part:
                     continue
                 batch = self._collate(history, subgraphs, ahead, modes)
-                forecast = self.model.forecast_fine(batch).float().cpu().numpy()
+                forecast = self._predict(batch).float().cpu().numpy()
                 for sub, new, values in zip(subgraphs, firsts, forecast, strict=True):
                     if new.any():
                         yield sub.core[new], values[new]
@@ -278,6 +280,10 @@ class RomaForecaster:
         with self._evaluating():
             for subgraphs in self._subgraphs(nodes):
                 yield self._collate(history, subgraphs, ahead, modes), subgraphs
+
+    def _predict(self, batch: SubgraphBatch) -> Tensor:
+        """Forecast the core nodes of a batch, shape ``(G, B, Q)``."""
+        return self.model.forecast_fine(batch)
 
     def _check(
         self, history: NDArray[np.float32] | History, steps: Sequence[int] | None
@@ -334,3 +340,31 @@ class RomaForecaster:
         wanted = np.unique(np.asarray(nodes, dtype=np.int64))
         check_range("nodes", wanted, count)
         return wanted
+
+
+class BaseForecaster(RomaForecaster):
+    """The base forecast of a model alone: what its network is worth is the difference.
+
+    Linear in the windows of a node and of its neighbours and in what their memory expects
+    (`BaseForecast`), fitted by least squares and not trained. It needs a model whose scales are
+    fitted; whether its network was trained makes no difference. Arguments are those of
+    `RomaForecaster`.
+    """
+
+    group: ClassVar[Group] = "baseline"
+
+    def __init__(
+        self,
+        model: GraphOperator,
+        graph: Graph,
+        features: NodeFeatures | FloatArray,
+        seed: int = 0,
+        batch_size: int = 4,
+        name: str | None = "linear with memory",
+    ) -> None:
+        """Bind the model to a graph."""
+        super().__init__(model, graph, features, seed, batch_size, name)
+
+    def _predict(self, batch: SubgraphBatch) -> Tensor:
+        """Forecast the core nodes of a batch, shape ``(G, B, Q)``."""
+        return self.model.forecast_base(batch)

@@ -292,6 +292,11 @@ class GraphOperator(ABC, nn.Module):
         tokens = encoding.branch[:, : fine.num_nodes]
         return self.decode([fine], tokens, batch.steps)[0]
 
+    def forecast_base(self, batch: SubgraphBatch) -> Tensor:
+        """Base forecast of the core nodes, without the network, shape ``(G, B, Q)``."""
+        lags = self._lags(self._continued(batch))
+        return self.base(lags, batch.steps).abs().unflatten(0, (batch.num_graphs, -1))
+
     @torch.no_grad()
     def push_forward(self, batch: SubgraphBatch) -> SubgraphBatch:
         """Roll a batch over to its last round.

@@ -25,7 +25,7 @@ from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig, TrainingConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
-from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.make import make_model
@@ -285,7 +285,8 @@ def evaluate_run(
             time reads a window of every node, and the exact simulator takes minutes.
         horizons: Steps ahead, in samples.
         noises: Variances of the noise on the history.
-        baselines: Also fit and evaluate the MLP; persistence, line and ridge always are.
+        baselines: Also fit and evaluate the MLP; persistence, line, ridge and the base forecast of
+            a model with memory always are.
         modes: ``direct`` forecasts, ``rollout`` forecasts, or both.
         nodes_limit: Largest number of nodes scored per view; all if None.
         progress: Show progress bars.
@@ -318,6 +319,8 @@ def evaluate_run(
         mlp_steps=3000 if baselines else 0,
         progress=progress,
     )
+    if model.memory is not None and model.base.kind == "linear":
+        methods.append(BaseForecaster(model, data.series.graph, data.features))
     methods.append(RomaForecaster(model, data.series.graph, data.features))
     result = evaluate(
         methods,

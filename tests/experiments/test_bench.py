@@ -118,6 +118,7 @@ def test_report_has_tables_figures_and_origin(finished):
         "## two",
         "| persistence |",
         "| MLP, own + neighbours |",
+        "| linear with memory |",
         "| ROMA |",
         "**In units of ROMA**",
         "**Other coupling**",

@@ -214,7 +214,7 @@ def test_evaluation_of_a_run(
         finished, times=2, horizons=(1, 8), noises=(0.0,), baselines=False, progress=False
     )
     methods = {score.method for score in result.rows}
-    assert {"ROMA", "persistence", "ridge, own + neighbours"} <= methods
+    assert {"ROMA", "persistence", "ridge, own + neighbours", "linear with memory"} <= methods
     assert (finished / "evaluation.csv").is_file()
     assert "ROMA" in result.table()
 

@@ -15,7 +15,7 @@ from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.sampling import SubgraphSampler, collate
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.surroundings import Surroundings
-from roma_pyg.models.forecast import RomaForecaster
+from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster, group_of
 from roma_pyg.models.roma import Roma
 
@@ -296,6 +296,27 @@ def test_a_model_continues_windows_by_its_memory(tiny):
     assert np.abs(changed - forecast).max() > 1e-3
     with pytest.raises(ValueError, match=r"'features' of shape \(30, 6\) \(got \(30, 3\)\)"):
         RomaForecaster(model, series.graph, features.position)
+
+
+def test_the_base_forecast_is_the_forecast_without_the_network(tiny):
+    values = tiny.values()
+    model, series, features, _ = remembering(tiny, values)
+    history = np.ascontiguousarray(values[:, 25 - model.data.window : 25])
+    base = BaseForecaster(model, series.graph, features)
+    assert (base.name, base.group, base.horizon) == (
+        "linear with memory",
+        "baseline",
+        model.data.horizon,
+    )
+    forecast = base.forecast(history, series.graph)
+    made = RomaForecaster(model, series.graph, features)
+    assert np.abs(forecast - made.forecast(history, series.graph)).max() > 1e-3
+    model.base.scale.zero_()
+    np.testing.assert_allclose(forecast, made.forecast(history, series.graph), atol=1e-6)
+    # At a training time, it forgets the future as well.
+    early = base.at(6).forecast(history, series.graph)
+    assert not np.array_equal(early, forecast)
+    np.testing.assert_allclose(early, made.at(6).forecast(history, series.graph), atol=1e-6)
 
 
 def test_at_a_training_time_its_future_is_forgotten(tiny):
