@@ -22,7 +22,7 @@ from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.experiments.records import circumstances, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
-from roma_pyg.models.baselines import fit_baselines
+from roma_pyg.models.baselines import NodeRidge, fit_baselines
 from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
 from roma_pyg.models.make import make_model
@@ -138,7 +138,15 @@ def perform(job: Job) -> dict[str, Any]:
         )
         memory = data.memory
         tests = _test_data(job, memory)
-        on_other = {name: list(methods) for name in tests}
+        on_other = {
+            name: [
+                method.on(d.series, d.split.times["train"])
+                if isinstance(method, NodeRidge)
+                else method
+                for method in methods
+            ]
+            for name, d in tests.items()
+        }
         if memory is not None and config.model.base == "linear":
             model = make_model(
                 config.model, replace(config.data, nodes_per_graph=data.nodes_per_graph)

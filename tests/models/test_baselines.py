@@ -413,6 +413,17 @@ class TestNodeRidge:
         )
         np.testing.assert_array_equal(first, second)
 
+    def test_other_nodes_are_fitted_on_their_own_past(self):
+        rng = np.random.default_rng(2)
+        series, other = (
+            GraphSeries(ring(n), rng.random((n, 120)).astype(np.float32)) for n in (6, 9)
+        )
+        options = (4, 3, 1e-3, np.array([1e-4, 1e-2, 1.0]), 5)
+        moved = NodeRidge(series, range(4, 100), *options).on(other, range(4, 60))
+        past = rng.random((9, 4)).astype(np.float32)
+        expected = NodeRidge(other, range(4, 60), *options).forecast(past, other.graph)
+        np.testing.assert_array_equal(moved.forecast(past, other.graph), expected)
+
     def test_large_graphs_have_none(self, small, monkeypatch):
         monkeypatch.setattr(fit_module, "NODE_RIDGE_NUMBERS", 10)
         assert "ridge per node" not in [method.name for method in fit(make_waves())]

@@ -95,6 +95,16 @@ class NodeRidge:
         best = torch.stack(errors).argmin(0).numpy()
         return cls(series, times, window, horizon, noise, np.asarray(PENALTIES)[best], seed)
 
+    def on(self, series: GraphSeries, times: range) -> NodeRidge:
+        """The same method for the nodes of another series, fitted on the past of these.
+
+        Args:
+            series: The other series.
+            times: Forecast times to fit on.
+        """
+        penalty = self.penalty.numpy()
+        return NodeRidge(series, times, self.window, self.horizon, self.noise, penalty, self.seed)
+
     def forecast(
         self, history: NDArray[np.float32], graph: Graph, nodes: IntArray | None = None
     ) -> NDArray[np.float32]:
