@@ -89,8 +89,8 @@ class RomaForecaster:
             raise ValueError(f"Expected 'features' of shape {expected} (got {features.shape}).")
         if batch_size < 1:
             raise ValueError(f"Expected 'batch_size' to be at least 1 (got {batch_size}).")
-        self.name = model.title if name is None else name
         self.model = model
+        self.name = self.title if name is None else name
         self.graph = graph
         self.features = features if isinstance(features, NodeFeatures) else NodeFeatures(features)
         self.time: int | None = None
@@ -100,6 +100,11 @@ class RomaForecaster:
             graph, data.nodes_per_graph, data.walk_length, data.max_neighbors
         )
         self.cover = Cover(self.sampler)
+
+    @property
+    def title(self) -> str:
+        """Name in tables, where none is given."""
+        return self.model.title
 
     @property
     def horizon(self) -> int:
@@ -353,17 +358,10 @@ class BaseForecaster(RomaForecaster):
 
     group: ClassVar[Group] = "baseline"
 
-    def __init__(
-        self,
-        model: GraphOperator,
-        graph: Graph,
-        features: NodeFeatures | FloatArray,
-        seed: int = 0,
-        batch_size: int = 4,
-        name: str | None = "linear with memory",
-    ) -> None:
-        """Bind the model to a graph."""
-        super().__init__(model, graph, features, seed, batch_size, name)
+    @property
+    def title(self) -> str:
+        """Name in tables, where none is given."""
+        return "linear with memory"
 
     def _predict(self, batch: SubgraphBatch) -> Tensor:
         """Forecast the core nodes of a batch, shape ``(G, B, Q)``."""
