@@ -9,6 +9,7 @@ import json
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, f
 from roma_pyg.models.baselines import NodeRidge, fit_baselines
 from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
+from roma_pyg.models.graph_operator import GraphOperator
 from roma_pyg.models.make import make_model
 from roma_pyg.reading import read_json, read_yaml
 from roma_pyg.training.restore import from_dict, load_model
@@ -124,54 +126,23 @@ def perform(job: Job) -> dict[str, Any]:
         "nodes": data.series.num_nodes,
         "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
     }
-    methods: list[Forecaster]
-    on_other: dict[str, list[Forecaster]]
     if job.member == SIMPLE:
-        methods = fit_baselines(
-            data.series,
-            data.split,
-            config.data.window,
-            config.data.horizon,
-            config.data.noise,
-            config.training.seed,
-            mlp_steps=job.evaluation.mlp_steps,
-        )
-        memory = data.memory
-        tests = _test_data(job, memory)
-        on_other = {
-            name: [
-                method.on(d.series, d.split.times["train"])
-                if isinstance(method, NodeRidge)
-                else method
-                for method in methods
-            ]
-            for name, d in tests.items()
-        }
-        if memory is not None and config.model.base == "linear":
-            model = make_model(
-                config.model, replace(config.data, nodes_per_graph=data.nodes_per_graph)
-            )
-            model.fit_statistics(data.statistics(), memory)
-            methods.append(BaseForecaster(model, data.series.graph, data.features))
-            for name, d in tests.items():
-                on_other[name].append(BaseForecaster(model, d.series.graph, d.features))
+        memory, forecasters = data.memory, _simple(job, data)
     else:
         folder = _trained(config, data)
         record |= read_json(folder / "summary.json")
         record["curve"] = read_curve(folder / "tensorboard")
         model, _ = load_model(folder)
-        tests = _test_data(job, model.memory)
-        methods = [RomaForecaster(model, data.series.graph, data.features, name=job.member)]
-        on_other = {
-            name: [RomaForecaster(model, d.series.graph, d.features, name=job.member)]
-            for name, d in tests.items()
-        }
+        memory, forecasters = model.memory, _learned(model, job.member)
+    tests = _test_data(job, memory)
     if not job.trial:
         record["evaluation"] = asdict(job.evaluation)
         record["tests"] = {name: asdict(replace(d, root="")) for name, d in job.tests.items()}
-        rows = score(methods, data, job.evaluation, config.data.noise)
+        rows = score(forecasters(data), data, job.evaluation, config.data.noise)
         for name, other in tests.items():
-            others = score(on_other[name], other, job.evaluation, config.data.noise, only_main=True)
+            others = score(
+                forecasters(other), other, job.evaluation, config.data.noise, only_main=True
+            )
             rows += [replace(row, view=name) for row in others]
         record["scores"] = {
             item.name: [_rounded(getattr(row, item.name)) for row in rows]
@@ -182,6 +153,38 @@ def perform(job: Job) -> dict[str, Any]:
     record["made"] = circumstances()
     write_record(job.record, record)
     return record
+
+
+def _simple(job: Job, data: GraphSeriesData) -> Callable[[GraphSeriesData], list[Forecaster]]:
+    """Fit the simple forecasts; returns what makes them for a data set."""
+    config = job.config
+    fitted = fit_baselines(
+        data.series,
+        data.split,
+        config.data.window,
+        config.data.horizon,
+        config.data.noise,
+        config.training.seed,
+        mlp_steps=job.evaluation.mlp_steps,
+    )
+    model: GraphOperator | None = None
+    if data.memory is not None and config.model.base == "linear":
+        model = make_model(config.model, replace(config.data, nodes_per_graph=data.nodes_per_graph))
+        model.fit_statistics(data.statistics(), data.memory)
+
+    def make(other: GraphSeriesData) -> list[Forecaster]:
+        past = other.series, other.split.times["train"]
+        methods = [m.on(*past) if isinstance(m, NodeRidge) else m for m in fitted]
+        if model is not None:
+            methods.append(BaseForecaster(model, other.series.graph, other.features))
+        return methods
+
+    return make
+
+
+def _learned(model: GraphOperator, name: str) -> Callable[[GraphSeriesData], list[Forecaster]]:
+    """What makes the forecaster of a trained model for a data set."""
+    return lambda other: [RomaForecaster(model, other.series.graph, other.features, name=name)]
 
 
 def _test_data(job: Job, memory: NodeMemory | None) -> dict[str, GraphSeriesData]:
