@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from roma_pyg.analysis.scores import MAIN_VIEW
-from roma_pyg.experiments.records import read_record, same_options
+from roma_pyg.experiments.records import read_record, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 
 
@@ -186,6 +186,7 @@ def _perform(
     waiting = [run for run in runs if place.finished(run) is None]
     if runs:
         report(f"{what}: {len(runs)}, of which {len(runs) - len(waiting)} are finished")
+    waiting, twins = _without_twins(place, waiting)
     if not waiting:
         return
     _prepare(place, waiting, threads * jobs, report)
@@ -202,6 +203,8 @@ def _perform(
                 if future.result():
                     record = read_record(place.record(run))
                     assert record is not None
+                    for twin in twins.get(run.slug, ()):
+                        _copy(place, record, twin)
                     report(f"{head}  {outcome(record)}  {_duration(left)} left")
                 else:
                     failed.append(run)
@@ -216,6 +219,53 @@ def _perform(
             f"{', '.join(run.slug for run in failed)}); see {place.folder / 'logs'}. The same "
             "command tries them again."
         )
+
+
+def _without_twins(place: Place, waiting: list[Run]) -> tuple[list[Run], dict[str, list[Run]]]:
+    """Find simple forecasts that conditions share, as those do that differ in the model only.
+
+    What another condition has finished already is taken over.
+
+    Returns:
+        Runs that are left to do, and by slug of one of them those that will get a copy of its
+        record.
+    """
+    left: list[Run] = []
+    twins: dict[str, list[Run]] = {}
+    known: list[tuple[Run, dict[str, Any] | None]] = []
+    if any(run.member == SIMPLE for run in waiting):
+        every = [run for run in place.experiment.runs() if run.member == SIMPLE]
+        known = [(run, record) for run in every if (record := place.finished(run))]
+    for run in waiting:
+        alike = (pair for pair in known if _same_forecasts(place.experiment, run, pair[0]))
+        other, record = next(alike, (None, None))
+        if run.member != SIMPLE or other is None:
+            left.append(run)
+            known += [(run, None)] if run.member == SIMPLE else []
+        elif record is not None:
+            _copy(place, record, run)
+        else:
+            twins.setdefault(other.slug, []).append(run)
+    return left, twins
+
+
+def _same_forecasts(experiment: Experiment, first: Run, second: Run) -> bool:
+    """Whether simple forecasts of two runs are the same: all they look at is."""
+
+    def seen(run: Run) -> tuple[Any, ...]:
+        options = run.config
+        tests = experiment.test_data(run.condition, run.seed)
+        return options.data, tests, options.model.base, options.training.seed
+
+    return seen(first) == seen(second)
+
+
+def _copy(place: Place, record: dict[str, Any], run: Run) -> None:
+    """Write the record of a run that computes what another one did; it took no time."""
+    config = place.located(run).config
+    config = replace(config, training=replace(config.training, output="runs"))
+    own = {"condition": run.condition, "config": config.to_dict(), "seconds": 0.0}
+    write_record(place.record(run), {**record, **own})
 
 
 def _prepare(

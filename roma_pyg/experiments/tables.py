@@ -43,7 +43,7 @@ class Results:
     @property
     def learned(self) -> list[str]:
         """Members with results, in the order of the experiment."""
-        found = set(self.runs["member"]) if len(self.runs) else set()
+        found = set(self.runs["member"])
         return [member for member in self.experiment.members if member in found]
 
     @property
@@ -52,6 +52,11 @@ class Results:
         found = list(dict.fromkeys(self.scores["method"])) if len(self.scores) else []
         simple = [name for name in found if name not in self.experiment.members]
         return [*simple, *(name for name in self.experiment.members if name in found)]
+
+
+RUN_COLUMNS = ["condition", "member", "seed", "parameters", "steps", "steps_per_second"]
+RUN_COLUMNS += ["peak_memory_mib", "learning_rate", "val_loss", "nodes", "samples", "compute"]
+RUN_COLUMNS += ["seconds"]
 
 
 def collect(place: Place) -> Results:
@@ -100,7 +105,7 @@ def collect(place: Place) -> Results:
         records,
         found,
         len(runs),
-        pd.DataFrame(rows),
+        pd.DataFrame(rows, columns=RUN_COLUMNS),
         pd.concat(scores, ignore_index=True),
         pd.concat(curves) if curves else pd.DataFrame(),
     )
@@ -264,8 +269,6 @@ def run_table(results: Results) -> Iterator[str]:
         "peak memory GiB | validation loss |"
     )
     yield "| --- | ---: | --- |" + " ---: |" * 7
-    if results.runs.empty:
-        return
     for condition in results.experiment.conditions:
         for member in results.learned:
             rows = rows_of(results.runs, condition, member)

@@ -260,6 +260,34 @@ def test_a_failing_run_is_named_and_the_others_go_on(finished, tmp_path, capsys)
     assert "finite" in log.read_text(encoding="utf-8")
 
 
+def test_conditions_with_the_same_data_share_their_simple_forecasts(finished, tmp_path, capsys):
+    path, _ = finished
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["conditions"] = {
+        "one": {},
+        "wide": {"model.features": 8},
+        "two": {"data.noise": 0.01},
+        "long": {"training.max_steps": 8},
+    }
+    other = tmp_path / "tiny.yaml"
+    other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    words = ["run", str(other), "--output", str(tmp_path), "--seeds", "0"]
+    words += ["--members", "simple forecasts"]
+    place = Place(tmp_path, load_experiment(other))
+    runs = [r for r in place.experiment.runs() if r.member == "simple forecasts" and r.seed == 0]
+    assert main([*words, "--conditions", "one", "wide", "two"]) == 0
+    logs = [path.stem for path in (tmp_path / "tiny/small/logs").iterdir()]
+    assert sorted(logs) == ["one__simple-forecasts__seed0", "two__simple-forecasts__seed0"]
+    assert main(words) == 0
+    assert "runs: 4, of which 3 are finished" in capsys.readouterr().out
+    assert len(list((tmp_path / "tiny/small/logs").iterdir())) == 2
+    records = {run.condition: place.finished(run) for run in runs}
+    assert records["one"]["scores"] != records["two"]["scores"]
+    for name in ("wide", "long"):
+        assert records[name]["scores"] == records["one"]["scores"]
+        assert records[name]["seconds"] == 0
+
+
 def test_goes_on_after_it_was_stopped(finished, tmp_path):
     path, _ = finished
     content = yaml.safe_load(path.read_text(encoding="utf-8"))
