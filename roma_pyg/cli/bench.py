@@ -96,7 +96,6 @@ def _perform(options: argparse.Namespace) -> int:
             jobs=options.jobs,
             threads=options.threads,
             selection=selection,
-            report=write,
         )
     folder = write_report(Place(options.output, experiment))
     write((folder / "report.md").read_text(encoding="utf-8"))

@@ -7,13 +7,14 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from roma_pyg.analysis.scores import MAIN_VIEW
+from roma_pyg.experiments.board import Board
 from roma_pyg.experiments.records import read_record, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 
@@ -137,7 +138,7 @@ def run_experiment(
     jobs: int = 1,
     threads: int | None = None,
     selection: Selection | None = None,
-    report: Callable[[str], None] = lambda line: None,
+    board: Board | None = None,
 ) -> None:
     """Search, then train and score all runs that are not finished.
 
@@ -147,7 +148,7 @@ def run_experiment(
         jobs: Runs at the same time.
         threads: Threads of each run; the cores divided by the jobs if None.
         selection: Part of the runs; all if None.
-        report: Called with a line after each run.
+        board: Where progress is shown; the standard output if None.
 
     Raises:
         ValueError: If the selection names what is not there.
@@ -157,9 +158,10 @@ def run_experiment(
     threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     selection = selection or Selection()
     selection.check(experiment)
-    _perform(place, selection.of(experiment.trials()), jobs, threads, report, "search")
+    board = board or Board()
+    _perform(place, selection.of(experiment.trials()), jobs, threads, board, "search")
     runs = selection.of(experiment.runs(tuned(place)))
-    _perform(place, runs, jobs, threads, report, "runs")
+    _perform(place, runs, jobs, threads, board, "runs")
 
 
 def tuned(place: Place) -> dict[str, dict[str, Any]]:
@@ -180,21 +182,21 @@ def _perform(
     runs: list[Run],
     jobs: int,
     threads: int,
-    report: Callable[[str], None],
+    board: Board,
     what: str,
 ) -> None:
     waiting = [run for run in runs if place.finished(run) is None]
     if runs:
-        report(f"{what}: {len(runs)}, of which {len(runs) - len(waiting)} are finished")
+        board.write(f"{what}: {len(runs)}, of which {len(runs) - len(waiting)} are finished")
     waiting, twins = _without_twins(place, waiting)
     if not waiting:
         return
-    _prepare(place, waiting, threads * jobs, report)
+    _prepare(place, waiting, threads * jobs, board)
     failed: list[Run] = []
     start, done = time.monotonic(), 0
     stop = threading.Event()
     with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(_launch, place, run, threads, stop): run for run in waiting}
+        futures = {pool.submit(_launch, place, run, threads, stop, board): run for run in waiting}
         try:
             for future in as_completed(futures):
                 run, done = futures[future], done + 1
@@ -205,10 +207,10 @@ def _perform(
                     assert record is not None
                     for twin in twins.get(run.slug, ()):
                         _copy(place, record, twin)
-                    report(f"{head}  {outcome(record)}  {_duration(left)} left")
+                    board.write(f"{head}  {outcome(record)}  {_duration(left)} left")
                 else:
                     failed.append(run)
-                    report(f"{head}  FAILED, see {place.log(run)}")
+                    board.write(f"{head}  FAILED, see {place.log(run)}")
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
@@ -268,9 +270,7 @@ def _copy(place: Place, record: dict[str, Any], run: Run) -> None:
     write_record(place.record(run), {**record, **own})
 
 
-def _prepare(
-    place: Place, runs: Iterable[Run], threads: int, report: Callable[[str], None]
-) -> None:
+def _prepare(place: Place, runs: Iterable[Run], threads: int, board: Board) -> None:
     """Make each data set once, before runs ask for it at the same time."""
     seen: list[Any] = []
     for run in runs:
@@ -282,15 +282,20 @@ def _prepare(
             continue
         seen += new
         names = ", ".join(name for _, name, _ in new)
-        report(f"data set {names}")
-        if not _launch(place, run, threads, threading.Event(), prepare=True):
+        board.write(f"data set {names}")
+        if not _launch(place, run, threads, threading.Event(), board, prepare=True):
             raise ExperimentError(
                 f"Expected to make the data set '{names}' (it failed); see {place.log(run)}."
             )
 
 
 def _launch(
-    place: Place, run: Run, threads: int, stop: threading.Event, prepare: bool = False
+    place: Place,
+    run: Run,
+    threads: int,
+    stop: threading.Event,
+    board: Board,
+    prepare: bool = False,
 ) -> bool:
     """Run a worker; whether it succeeded."""
     from roma_pyg.experiments.worker import Job
@@ -311,8 +316,9 @@ def _launch(
         process = subprocess.Popen(words, stdout=output, stderr=output, env=environment)
         try:
             while process.poll() is None and not stop.wait(0.2):
-                pass
+                board.show(_title(run), log)
         finally:
+            board.hide(_title(run))
             if process.poll() is None:
                 process.terminate()
                 process.wait()

@@ -111,6 +111,7 @@ def perform(job: Job) -> dict[str, Any]:
     """
     begin = time.perf_counter()
     config = job.config
+    _say("loading the data")
     data = GraphSeriesData(config.data, config.training, progress=False)
     if job.prepare:
         _test_data(job, None)
@@ -138,8 +139,10 @@ def perform(job: Job) -> dict[str, Any]:
     if not job.trial:
         record["evaluation"] = asdict(job.evaluation)
         record["tests"] = {name: asdict(replace(d, root="")) for name, d in job.tests.items()}
+        _say("scoring")
         rows = score(forecasters(data), data, job.evaluation, config.data.noise)
         for name, other in tests.items():
+            _say(f"scoring, {name}")
             others = score(
                 forecasters(other), other, job.evaluation, config.data.noise, only_main=True
             )
@@ -158,6 +161,7 @@ def perform(job: Job) -> dict[str, Any]:
 def _simple(job: Job, data: GraphSeriesData) -> Callable[[GraphSeriesData], list[Forecaster]]:
     """Fit the simple forecasts; returns what makes them for a data set."""
     config = job.config
+    _say("fitting")
     fitted = fit_baselines(
         data.series,
         data.split,
@@ -207,7 +211,7 @@ def _trained(config: RunConfig, data: GraphSeriesData) -> Path:
         if not same:
             shutil.rmtree(folder)
     config = replace(config, training=replace(config.training, resume="auto"))
-    return train(config, data=data, progress=False)
+    return train(config, data=data)
 
 
 def score(
@@ -267,6 +271,12 @@ def read_curve(folder: Path) -> dict[str, list[float]]:
         curve.setdefault("step", steps.tolist())
         curve[tag] = [_rounded(value) for value in values.tolist()]
     return curve
+
+
+def _say(what: str) -> None:
+    """Write to the log what is done now; ``roma-bench`` shows the last line of it."""
+    sys.stderr.write(what + "\n")
+    sys.stderr.flush()
 
 
 def _rounded(value: Any) -> Any:  # noqa: ANN401
