@@ -40,8 +40,9 @@ train: setup ## set up, then train the quickstart (CONFIG=..., ARGS="--max_steps
 	  echo "Optional, faster sampling and reductions: make kernels (compiles for about 20 minutes)"
 	@$(BIN)/roma-train --config $(CONFIG) $(ARGS)
 
+# Several files of tests at a time, each on one core.
 test: setup ## set up, then run the tests
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 # Compiled wheels fit one version of torch and python, so they are kept in a folder per pair.
 # The folder is read when the recipe runs, since torch may not be installed before.
