@@ -21,10 +21,11 @@ AXES = {
 
 
 def errors_figure(results: Results) -> Figure:
-    """Error of every method: one panel per condition and column, one dot per seed."""
+    """Error of every method: a panel per finished condition and column, a dot per seed."""
     columns = headline_columns(results)
     columns = [c for c in columns if c.horizons[-1] > 1] or columns
-    conditions = list(results.experiment.conditions)
+    found = set(results.scores["condition"])
+    conditions = [name for name in results.experiment.conditions if name in found]
     methods = results.methods[::-1]
     size = (2.5 * len(columns) + 2.2, (0.24 * len(methods) + 0.9) * len(conditions) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
@@ -43,7 +44,7 @@ def errors_figure(results: Results) -> Figure:
                 if len(series):
                     axis.plot([series.mean()], [place], "|", color=BLACK, ms=11, mew=1.6)
             known = table.to_numpy()[np.isfinite(table.to_numpy())]
-            if len(known) and known.max() > 20 * known.min() > 0:
+            if len(known) and known.max() > 5 * known.min() > 0:
                 axis.set_xscale("log")
                 log_axis(axis.xaxis, marks=(1.0, 3.0))
             axis.set_yticks(range(len(methods)), methods, fontsize=8)
