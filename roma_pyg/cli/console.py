@@ -1,4 +1,4 @@
-"""Output and errors of the commands: the only place of the package that writes to stdout."""
+"""Output and errors of the commands: with `experiments.board` all that writes to stdout."""
 
 from __future__ import annotations
 

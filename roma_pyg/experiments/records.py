@@ -111,6 +111,11 @@ def same_options(first: dict[str, Any], second: dict[str, Any]) -> bool:
     return relevant(first) is not None and relevant(first) == relevant(second)
 
 
+def placeless(config: RunConfig) -> dict[str, Any]:
+    """Options as a record has them: records are shared, and do not tell where a run was."""
+    return replace(config, training=replace(config.training, output="runs")).to_dict()
+
+
 def circumstances() -> dict[str, Any]:
     """What a number depends on besides the configuration: code, versions and machine."""
     return {

@@ -15,7 +15,7 @@ from typing import Any
 
 from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.experiments.board import Board
-from roma_pyg.experiments.records import read_record, same_options, write_record
+from roma_pyg.experiments.records import placeless, read_record, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 
 
@@ -234,16 +234,21 @@ def _without_twins(place: Place, waiting: list[Run]) -> tuple[list[Run], dict[st
     """
     left: list[Run] = []
     twins: dict[str, list[Run]] = {}
-    known: list[tuple[Run, dict[str, Any] | None]] = []
+    known: list[tuple[Any, Run, dict[str, Any] | None]] = []
     if any(run.member == SIMPLE for run in waiting):
-        every = [run for run in place.experiment.runs() if run.member == SIMPLE]
-        known = [(run, record) for run in every if (record := place.finished(run))]
+        for run in place.experiment.runs(only_simple=True):
+            if record := place.finished(run):
+                known.append((_seen(place.experiment, run), run, record))
     for run in waiting:
-        alike = (pair for pair in known if _same_forecasts(place.experiment, run, pair[0]))
-        other, record = next(alike, (None, None))
-        if run.member != SIMPLE or other is None:
+        if run.member != SIMPLE:
             left.append(run)
-            known += [(run, None)] if run.member == SIMPLE else []
+            continue
+        seen = _seen(place.experiment, run)
+        alike = ((other, record) for key, other, record in known if key == seen)
+        other, record = next(alike, (None, None))
+        if other is None:
+            left.append(run)
+            known.append((seen, run, None))
         elif record is not None:
             _copy(place, record, run)
         else:
@@ -251,22 +256,17 @@ def _without_twins(place: Place, waiting: list[Run]) -> tuple[list[Run], dict[st
     return left, twins
 
 
-def _same_forecasts(experiment: Experiment, first: Run, second: Run) -> bool:
-    """Whether simple forecasts of two runs are the same: all they look at is."""
-
-    def seen(run: Run) -> tuple[Any, ...]:
-        options = run.config
-        tests = experiment.test_data(run.condition, run.seed)
-        return options.data, tests, options.model.base, options.training.seed
-
-    return seen(first) == seen(second)
+def _seen(experiment: Experiment, run: Run) -> tuple[Any, ...]:
+    """All that simple forecasts look at: those of runs where it is equal are the same."""
+    options = run.config
+    tests = experiment.test_data(run.condition, run.seed)
+    return options.data, tests, options.model.base, options.training.seed
 
 
 def _copy(place: Place, record: dict[str, Any], run: Run) -> None:
     """Write the record of a run that computes what another one did; it took no time."""
-    config = place.located(run).config
-    config = replace(config, training=replace(config.training, output="runs"))
-    own = {"condition": run.condition, "config": config.to_dict(), "seconds": 0.0}
+    config = placeless(place.located(run).config)
+    own = {"condition": run.condition, "config": config, "seconds": 0.0}
     write_record(place.record(run), {**record, **own})
 
 

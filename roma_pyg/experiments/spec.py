@@ -220,14 +220,20 @@ class Experiment:
             found[name] = data
         return found
 
-    def runs(self, tuned: Mapping[str, Mapping[str, Any]] | None = None) -> list[Run]:
+    def runs(
+        self,
+        tuned: Mapping[str, Mapping[str, Any]] | None = None,
+        *,
+        only_simple: bool = False,
+    ) -> list[Run]:
         """All runs but those of the search, seed by seed, so that a part of them is a fair part.
 
         Args:
             tuned: Options by member, found by the search.
+            only_simple: Leave out the learned members, whose widths take time to find.
         """
         tuned = tuned or {}
-        names = [*([SIMPLE] if self.simple else []), *self.members]
+        names = [*([SIMPLE] if self.simple else []), *([] if only_simple else self.members)]
         return [
             Run(condition, member, seed, self.config(condition, member, seed, tuned.get(member)))
             for seed in self.seeds

@@ -54,11 +54,6 @@ class Results:
         return [*simple, *(name for name in self.experiment.members if name in found)]
 
 
-RUN_COLUMNS = ["condition", "member", "seed", "parameters", "steps", "steps_per_second"]
-RUN_COLUMNS += ["peak_memory_mib", "learning_rate", "val_loss", "nodes", "samples", "compute"]
-RUN_COLUMNS += ["seconds"]
-
-
 def collect(place: Place) -> Results:
     """Read the records of all finished runs.
 
@@ -73,41 +68,43 @@ def collect(place: Place) -> Results:
             f"Expected finished runs in '{place.folder / 'records'}' (got none): "
             "`roma-bench run` makes them."
         )
-    rows, scores, curves = [], [], []
+    scores, curves = [], []
     for record in records:
         key = {name: record[name] for name in ("condition", "member", "seed")}
         scores.append(pd.DataFrame(record["scores"]).assign(**key))
-        if record["member"] == SIMPLE:
-            continue
-        curve = pd.DataFrame(record["curve"])
-        curves.append(curve.assign(**key))
-        training, batch = record["config"]["training"], record["config"]["data"]
-        tokens = record["config"]["training"]["max_steps"] * (
-            batch["nodes_per_graph"] * batch["graphs_per_batch"]
-        )
-        rows.append(
-            {
-                **key,
-                "parameters": record["parameters"],
-                "steps": record["steps"],
-                "steps_per_second": record["steps_per_second"],
-                "peak_memory_mib": record["peak_memory_mib"],
-                "learning_rate": training["learning_rate"],
-                "val_loss": record["curve"]["val/loss"][-1],
-                "nodes": record["nodes"],
-                "samples": record["samples"],
-                "compute": 6 * record["parameters"] * tokens,
-                "seconds": record["seconds"],
-            }
-        )
+        if record["member"] != SIMPLE:
+            curves.append(pd.DataFrame(record["curve"]).assign(**key))
     return Results(
         place.experiment,
         records,
         found,
         len(runs),
-        pd.DataFrame(rows, columns=RUN_COLUMNS),
+        _runs([record for record in records if record["member"] != SIMPLE]),
         pd.concat(scores, ignore_index=True),
         pd.concat(curves) if curves else pd.DataFrame(),
+    )
+
+
+def _runs(records: list[dict[str, Any]]) -> pd.DataFrame:
+    """One row per trained model; the columns are there without rows, too."""
+
+    def column(name: str) -> list[Any]:
+        return [record[name] for record in records]
+
+    def tokens(config: dict[str, Any]) -> int:
+        training, data = config["training"], config["data"]
+        return training["max_steps"] * data["nodes_per_graph"] * data["graphs_per_batch"]
+
+    return pd.DataFrame(
+        {
+            **{name: column(name) for name in ("condition", "member", "seed", "parameters")},
+            **{name: column(name) for name in ("steps", "steps_per_second", "peak_memory_mib")},
+            "learning_rate": [config["training"]["learning_rate"] for config in column("config")],
+            "val_loss": [curve["val/loss"][-1] for curve in column("curve")],
+            **{name: column(name) for name in ("nodes", "samples")},
+            "compute": [6 * r["parameters"] * tokens(r["config"]) for r in records],
+            "seconds": column("seconds"),
+        }
     )
 
 

@@ -21,7 +21,7 @@ from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.data.memory import NodeMemory
-from roma_pyg.experiments.records import circumstances, same_options, write_record
+from roma_pyg.experiments.records import circumstances, placeless, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
 from roma_pyg.models.baselines import NodeRidge, fit_baselines
 from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
@@ -116,14 +116,12 @@ def perform(job: Job) -> dict[str, Any]:
     if job.prepare:
         _test_data(job, None)
         return {}
-    # Records are shared: they do not tell where on this machine the run was.
-    placeless = replace(config, training=replace(config.training, output="runs"))
     record: dict[str, Any] = {
         "condition": job.condition,
         "member": job.member,
         "seed": job.seed,
         "trial": job.trial,
-        "config": placeless.to_dict(),
+        "config": placeless(config),
         "nodes": data.series.num_nodes,
         "samples": len(data.split.nodes["train"]) * len(data.split.times["train"]),
     }
