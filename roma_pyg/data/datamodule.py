@@ -100,9 +100,8 @@ class GraphSeriesData(L.LightningDataModule):
         self.split: Split = make_split(
             graph, self.series.num_steps, data.split, data.window, data.horizon, data.seed
         )
-        self.position: FloatArray = node_positions(
-            self.series, data.positional, Path(data.root) / ".cache"
-        )
+        self._cache = Path(data.root) / ".cache"
+        self.position: FloatArray = node_positions(self.series, data.positional, self._cache)
         # Subgraphs have one size: a model made for few training nodes takes no more in validation.
         size = min(data.nodes_per_graph, len(self.split.nodes["train"]))
         visible = {part: self.split.visible(part) for part in ("train", "val")}
@@ -168,6 +167,7 @@ class GraphSeriesData(L.LightningDataModule):
             blocks=options.memory.blocks,
             noise=options.noise,
             seed=options.seed,
+            cache=self._cache,
             progress=self._progress,
         )
 

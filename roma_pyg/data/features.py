@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from roma_pyg.data.crossfit import block_of
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 from roma_pyg.data.memory import NodeMemory
+from roma_pyg.data.memory_cache import recall_once
+from roma_pyg.data.pages import read_window
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.surroundings import Surroundings
 
@@ -23,7 +26,8 @@ class NodeFeatures:
     Attributes:
         position: Positional features, shape ``(N, P)``, may be a memory map.
         memory: Coefficients of `NodeMemory`, shape ``(blocks + 1, N, M)``: row b forgets block b of
-            the remembered times, the last row none. None for models without memory.
+            the remembered times, the last row none. None for models without memory. May be a memory
+            map, as the loadings.
         times: Forecast times that are remembered.
         modes: Collective modes of the graph; None for models without.
         loadings: Loadings of the nodes, shape ``(blocks + 1, N, C + 1)``, rows as of the memory.
@@ -53,6 +57,7 @@ class NodeFeatures:
         blocks: int = 0,
         noise: float = 0.0,
         seed: int = 0,
+        cache: Path | None = None,
         progress: bool = False,
     ) -> NodeFeatures:
         """Features of a series, with the memory of all nodes at some times.
@@ -66,12 +71,15 @@ class NodeFeatures:
             blocks: Blocks of these times that are forgotten in turn, see `NodeMemory.recall`.
             noise: Variance of the multiplicative noise on the series.
             seed: Seed of the noise.
+            cache: Folder of cached memories; None recalls them every time.
             progress: Show a progress bar where there are many nodes.
         """
         if memory is None:
             return cls(position)
-        past = memory.recall(
-            series.values,
+        past = recall_once(
+            cache,
+            memory,
+            series,
             times,
             around=around,
             blocks=blocks,
@@ -103,7 +111,8 @@ class NodeFeatures:
         position = np.asarray(self.position[nodes], np.float32)
         if self.memory is None:
             return position
-        return np.concatenate([position, self.memory[self.row(time)][nodes]], axis=1)
+        memory = read_window(self.memory[self.row(time)], nodes, 0, self.memory.shape[2])
+        return np.concatenate([position, memory], axis=1)
 
     def read_modes(self, history: History | NDArray[np.float32]) -> NDArray[np.float64] | None:
         """Collective modes in a window of all nodes, for `course`; None without modes."""
@@ -126,7 +135,8 @@ class NodeFeatures:
             raise ValueError("Expected features with collective modes (got some without).")
         row = self.row(time)
         known = self.modes.blocks if row == len(self.loadings) - 1 else row
-        return self.loadings[row][nodes] @ self.modes.forecast(modes, known)
+        loadings = read_window(self.loadings[row], nodes, 0, self.loadings.shape[2])
+        return loadings @ self.modes.forecast(modes, known)
 
     def row(self, time: int | None) -> int:
         """Row of memory and loadings that does not know the future of a time."""

@@ -333,7 +333,8 @@ class NodeMemory(nn.Module):
             for row, (begin, end) in enumerate(forgotten):
                 kept = [piece for piece in pieces if piece[1] <= begin or piece[0] >= end]
                 gram = one + sum(piece[2] for piece in kept)
-                cross = sum((piece[3] for piece in kept), torch.zeros(len(known), self.size, 1))
+                nothing = one.new_zeros(len(known), self.size, 1)
+                cross = sum((piece[3] for piece in kept), nothing)
                 memory = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
                 result[row, place, : self.size] = memory
             result[:, place, self.size :] = loadings[-1 - blocks :]

@@ -25,6 +25,7 @@ from roma_pyg.__about__ import __version__
 from roma_pyg.data.affine import AffineScaling
 from roma_pyg.data.array_files import map_npy
 from roma_pyg.data.graph import Graph
+from roma_pyg.data.pages import find_map
 from roma_pyg.data.series import POSITION, GraphSeries
 from roma_pyg.reading import read_json
 
@@ -325,6 +326,15 @@ def open_store(path: Path | str, verify: Verify = "auto") -> GraphSeries:
         return GraphSeries(graph, values, metadata["dt"], metadata["name"], arrays, metadata)
     except (TypeError, ValueError) as error:
         raise StoreError(f"'{path}' does not fit together: {error} {_remedy(path)}") from error
+
+
+def content_checksum(series: GraphSeries) -> str | None:
+    """Checksum of the data set that a series is, as it lies on disk; None for any other series."""
+    checksum = series.metadata.get("checksum")
+    shape = tuple(series.metadata.get(key) for key in ("num_nodes", "num_steps"))
+    values = series.values
+    whole = values.shape == shape and values.flags.c_contiguous and find_map(values) is not None
+    return checksum if whole and isinstance(checksum, str) else None
 
 
 def _open_array(file: Path) -> NDArray[Any]:

@@ -16,6 +16,8 @@ EPSILON = 1e-4
 RELATIVE_FLOOR = 0.1
 """Forecasts below this share of their root mean square count as much as one of this size."""
 
+_ROWS = 1024
+
 
 class BaseForecast(nn.Module):
     r"""Linear forecast from own and neighbour lags, with the scale of what it leaves unexplained.
@@ -178,24 +180,38 @@ def _relative_ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float
     Weights from the fit and not from the target leave the forecast unbiased: they depend on nothing
     but the lags.
     """
-    lags, target = lags.double(), target.double()  # once for all steps ahead
+    lags, target, weight = lags.double(), target.double(), weight.double()[:, None]
     first = _ridge(lags, target, weight, penalty)
     square = (lags @ first[:, :-1].T + first[:, -1]).square()
-    floor = (RELATIVE_FLOOR**2 * (weight.double() @ square)).clamp_min(EPSILON**2)
-    share = weight[:, None] / (square + floor)
-    share /= share.sum(dim=0)
-    columns = zip(target.split(1, dim=1), share.T, strict=True)
-    return torch.cat([_ridge(lags, column, part, penalty) for column, part in columns])
+    floor = (RELATIVE_FLOOR**2 * (weight * square).sum(dim=0)).clamp_min(EPSILON**2)
+    share = weight / (square + floor)
+    return _ridge(lags, target, share / share.sum(dim=0), penalty)
 
 
-def _ridge(lags: Tensor, target: Tensor, weight: Tensor, penalty: float) -> Tensor:
-    """Weighted least squares with intercept in float64, one row per target ``(H, 2 K + 1)``."""
-    share = weight.double()
-    x, y = lags.double(), target.double()
-    center, level = share @ x, share @ y
-    x, y = x - center, y - level
-    gram = x.T @ (share[:, None] * x)
-    gram.diagonal().add_(penalty * gram.diagonal().mean() + 1e-14)
-    slope = torch.linalg.solve(gram, x.T @ (share[:, None] * y)).T
-    intercept = level - slope @ center
-    return torch.cat([slope, intercept[:, None]], dim=1)
+def _ridge(lags: Tensor, target: Tensor, share: Tensor, penalty: float) -> Tensor:
+    """Weighted least squares with intercept in float64, one row per target.
+
+    Args:
+        lags: Shape ``(n, 2 K)``.
+        target: Shape ``(n, H)``.
+        share: Weights, of sum one, for each target or all alike, shape ``(n, H)`` or ``(n, 1)``.
+        penalty: As a fraction of the mean variance of a lag.
+
+    Returns:
+        Shape ``(H, 2 K + 1)``. The time is that of a product of a few rows, which stay in the
+        cache, with themselves for each column of the weights.
+    """
+    center = lags.mean(dim=0)
+    count = lags.shape[1] + 1
+    gram = lags.new_zeros(share.shape[1], count, count)
+    cross = lags.new_zeros(count, target.shape[1])
+    for some, wanted, part in zip(*(x.split(_ROWS) for x in (lags, target, share)), strict=True):
+        known = torch.cat([some - center, some.new_ones(len(some), 1)], dim=1)
+        for total, column in zip(gram, part.T, strict=True):
+            total.addmm_(known.T, column[:, None] * known)
+        cross.addmm_(known.T, part * wanted)
+    slopes = gram.diagonal(dim1=1, dim2=2)[:, :-1]
+    slopes.add_(penalty * slopes.mean(dim=1, keepdim=True) + 1e-14)
+    weight = torch.linalg.solve(gram, cross.T.unsqueeze(-1)).squeeze(-1)
+    weight[:, -1] -= weight[:, :-1] @ center
+    return weight

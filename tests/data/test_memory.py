@@ -57,6 +57,13 @@ def test_more_modes_explain_more():
     assert errors[2] < 0.2 * errors[0]
 
 
+def test_a_block_of_everything_leaves_the_forecast_of_all():
+    memory = fitted()
+    past = memory.recall(waves(), TIMES, blocks=1)
+    assert (past[0] == 0).all()
+    np.testing.assert_array_equal(past[1], memory.recall(waves(), TIMES)[-1])
+
+
 def test_coefficients_have_the_scale_of_their_prior():
     coefficients = fitted().recall(waves(), TIMES)[-1]
     assert np.abs(coefficients[:40].mean()) < 0.5
