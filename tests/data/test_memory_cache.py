@@ -13,7 +13,6 @@ from roma_pyg.data.graph import Graph
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.memory_cache import recall_once
 from roma_pyg.data.store import StoreWriter, content_checksum, open_store
-from roma_pyg.data.surroundings import Surroundings
 
 NODES, SAMPLES, WINDOW, HORIZON = 200, 400, 6, 12
 
