@@ -137,6 +137,11 @@ class CollectiveModes:
         return len(self.forecasts) - 1
 
     @property
+    def least_times(self) -> int:
+        """Fewest times that their forecast should be fitted to, two for each coefficient."""
+        return 2 * self.forecasts.shape[1]
+
+    @property
     def span(self) -> slice:
         """Samples that were seen."""
         return slice(self.first, self.first + self.path.shape[1])

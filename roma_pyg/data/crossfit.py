@@ -32,3 +32,16 @@ def block_edges(block: int, times: range, blocks: int) -> tuple[int, int]:
         return times.stop, times.stop
     first, last = (times.start - (-len(times) * b // blocks) for b in (block, block + 1))
     return first, last
+
+
+def kept_times(block: int, times: range, blocks: int, horizon: int) -> int:
+    """Number of times whose targets do not overlap with those of a block.
+
+    >>> [kept_times(block, range(100), 4, horizon=10) for block in range(5)]
+    [65, 56, 56, 65, 100]
+    """
+    first, last = block_edges(block, times, blocks)
+    if first == last:
+        return len(times)
+    before, after = first - horizon - times.start + 1, times.stop - (last - 1 + horizon)
+    return max(before, 0) + max(after, 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -16,7 +17,7 @@ from tqdm import tqdm
 from roma_pyg import exchange
 from roma_pyg.config import DataConfig
 from roma_pyg.data.collective import CollectiveModes
-from roma_pyg.data.crossfit import block_edges, block_of
+from roma_pyg.data.crossfit import block_edges, block_of, kept_times
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 from roma_pyg.data.surroundings import Surroundings
@@ -25,13 +26,21 @@ PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Candidates of the ridge penalty per node, relative to the variance of a lag."""
 
 FITTED_NODES = 512
+JUDGED_NODES = 128
 INTERVALS = 16
 RECALLED = slice(None, None, 4)
 """Of the outlook steps, those a memory is recalled from: errors at near steps are much alike."""
 
+INFLATIONS = (1, 4, 16, 64, 256)
+"""Candidates of how many windows of a node tell as much as one that is independent of others."""
+
+SLACK = 1.02
+"""Error, in units of the least, up to which less inflation is preferred."""
+
 LARGEST_COUNT = 512
 MANY_NODES = 50_000
 _NODES = 32
+_LOGGER = logging.getLogger(__name__)
 
 
 class NodeMemory(nn.Module):
@@ -53,6 +62,10 @@ class NodeMemory(nn.Module):
 
     What is not known of the surroundings is filled by its linear regression on what is.
     Nothing here is trained by gradient descent.
+
+    Short series tell less than they seem to: where the times to learn from are fewer than
+    :func:`least_times`, all nodes share one forecast, and where a block of them leaves fewer than
+    `CollectiveModes.least_times`, collective modes are not looked at.
 
     Args:
         size: Number of modes M.
@@ -191,7 +204,10 @@ class NodeMemory(nn.Module):
         """Find shared coefficients and modes from the ridge regressions of some nodes.
 
         The penalty, towards the shared coefficients, is the one of `PENALTIES` that does best in
-        the last quarter of the times after a fit to the first three.
+        the last quarter of the times after a fit to the first three. As windows of a node overlap,
+        `recall` would trust them too much if all counted: of `INFLATIONS` the smallest is taken
+        whose memory of the first three quarters, at other nodes, errs hardly more in the last one
+        than that of the best. It is part of ``scale``.
 
         Args:
             values: Series, shape ``(N, T)``, may be a memory map.
@@ -211,7 +227,14 @@ class NodeMemory(nn.Module):
             )
         rng = np.random.default_rng([0x3E, seed])
         chosen = np.sort(rng.choice(nodes, min(FITTED_NODES, len(nodes)), replace=False))
+        others = np.setdiff1d(nodes, chosen)
+        judged = np.sort(rng.choice(others, min(JUDGED_NODES, len(others)), replace=False))
         past = _Past(self, values, times, noise, seed, around)
+        course = slice(self.window, self.window + self.fill_course.shape[1])
+        trusted = past.modes is None or past.modes.least_times <= min(
+            kept_times(block, times, past.modes.blocks, self.horizon)
+            for block in range(past.modes.blocks)
+        )
         parts: tuple[list[_Moments], list[_Moments], list[_Moments]] = ([], [], [])
         for start in range(0, len(chosen), _NODES):
             known, target = past.read(chosen[start : start + _NODES])[:2]
@@ -224,6 +247,9 @@ class NodeMemory(nn.Module):
                     spread = finite.std()
                     self.spread.copy_(torch.where(spread > 1e-6, spread, 1.0))
             known, target = (known - self.level) / self.spread, (target - self.level) / self.spread
+            if not trusted:
+                # Weights of what is zero are zero.
+                known[..., course] = 0
             cut = 3 * known.shape[1] // 4
             for some, rows in zip(parts, (slice(None), slice(cut), slice(cut, None)), strict=True):
                 some.append(_Moments.of(known[:, rows], target[:, rows]))
@@ -236,11 +262,22 @@ class NodeMemory(nn.Module):
             fill.copy_(_solve(gram[given][:, given], cross, 1e-6))
         shared = _solve(gram, moments.cross.mean(0), 1e-6)
         self.shared.copy_(shared)
+        if len(times) < least_times(self.horizon):
+            self.modes.zero_()
+            _LOGGER.warning(
+                "Expected at least %d training times for a memory of the nodes with a horizon of "
+                "%d samples (got %d): they get none.",
+                least_times(self.horizon),
+                self.horizon,
+                len(times),
+            )
+            return
         penalty = _best_penalty(early, late, shared)
         effects = _solve(moments.gram, moments.cross - moments.gram @ shared, penalty)
         error = moments.error(shared + effects)
         self.scale.copy_(error.mean(0).clamp_min(1e-12).sqrt())
         self.modes.copy_(_components(effects, gram, self.scale, self.size))
+        self.scale.mul_(self._inflation(past, judged if len(judged) else chosen) ** 0.5)
 
     @torch.no_grad()
     def recall(
@@ -296,9 +333,6 @@ class NodeMemory(nn.Module):
         own = range(first, min(last, len(wanted)), _NODES)
         result = np.zeros((blocks + 1, len(wanted), self.size + past.loadings), dtype=np.float32)
         steps = len(self.steps[RECALLED])
-        joint = (self.modes / self.scale)[..., RECALLED].permute(1, 2, 0).flatten(1).cpu()
-        shared, scale = self.shared[:, RECALLED].cpu(), self.scale[RECALLED].cpu()
-        level, spread = self.level.cpu(), self.spread.cpu()
         one = torch.eye(self.size, dtype=torch.float64).expand(1, -1, -1)
         grid = past.grid
         forgotten = [_forgotten(grid, times, b, blocks, self.horizon) for b in range(blocks)]
@@ -315,15 +349,7 @@ class NodeMemory(nn.Module):
         for start in own if len(grid) else ():
             place = slice(start, start + _NODES)
             known, target, loadings = past.read(wanted[place])
-            target = target[..., RECALLED]
-            good = (known.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
-            known = torch.where(good, (known - level) / spread, 0.0)
-            common = known @ shared[:-1] + shared[-1]
-            error = torch.where(good, ((target - level) / spread - common) / scale, 0.0)
-            effect = (known @ joint[:-1] + joint[-1]) * good
-            # Per node, one row for every window and step.
-            effect = effect.reshape(len(known), -1, self.size)
-            error = error.flatten(1, 2).unsqueeze(-1)
+            effect, error = self._evidence(known, target)
             pieces = [
                 (a, b, (part.mT @ part).double(), (part.mT @ error[:, rows]).double())
                 for a, b in pairwise(cuts)
@@ -344,6 +370,46 @@ class NodeMemory(nn.Module):
             for row in torch.from_numpy(result):
                 row.copy_(exchange.total(row))
         return result
+
+    def _evidence(self, known: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Effect of the modes and error of what is shared, in units of ``scale``; zero at gaps.
+
+        Args:
+            known: What was known, shape ``(n, T', D)``.
+            target: What came, shape ``(n, T', Q)``.
+
+        Returns:
+            Shapes ``(n, T' R, M)`` and ``(n, T' R, 1)``, a row for every window and recalled step.
+        """
+        joint = (self.modes / self.scale)[..., RECALLED].permute(1, 2, 0).flatten(1).cpu()
+        shared, scale = self.shared[:, RECALLED].cpu(), self.scale[RECALLED].cpu()
+        level, spread = self.level.cpu(), self.spread.cpu()
+        target = target[..., RECALLED]
+        good = (known.isfinite().all(-1) & target.isfinite().all(-1)).unsqueeze(-1)
+        known = torch.where(good, (known - level) / spread, 0.0)
+        common = known @ shared[:-1] + shared[-1]
+        error = torch.where(good, ((target - level) / spread - common) / scale, 0.0)
+        effect = (known @ joint[:-1] + joint[-1]) * good
+        return effect.reshape(len(known), -1, self.size), error.flatten(1, 2).unsqueeze(-1)
+
+    def _inflation(self, past: _Past, nodes: IntArray) -> float:
+        """How many windows count as one: what forecasts the last quarter of the times best."""
+        steps = len(self.steps[RECALLED])
+        late = past.times.start + 3 * len(past.times) // 4
+        # Targets of the first part end where the last one begins.
+        early = slice(int(np.searchsorted(past.grid, late - self.horizon, side="right")) * steps)
+        rest = slice(int(np.searchsorted(past.grid, late)) * steps, None)
+        one = torch.eye(self.size, dtype=torch.float64)
+        loss = torch.zeros(len(INFLATIONS), dtype=torch.float64)
+        for start in range(0, len(nodes), _NODES):
+            effect, error = self._evidence(*past.read(nodes[start : start + _NODES])[:2])
+            seen, missed = effect[:, early], error[:, early]
+            gram, cross = (seen.mT @ seen).double(), (seen.mT @ missed).double()
+            for number, inflation in enumerate(INFLATIONS):
+                memory = torch.linalg.solve(inflation * one + gram, cross).float()
+                left = error[:, rest] - effect[:, rest] @ memory
+                loss[number] += left.square().sum()
+        return INFLATIONS[int((loss <= SLACK * loss.min()).nonzero()[0])]
 
 
 class _Past:
@@ -462,6 +528,18 @@ def outlook_steps(horizon: int) -> IntArray:
     """
     even = np.arange(1, INTERVALS + 1) * horizon // INTERVALS
     return np.unique(np.concatenate([[1], even.clip(1)]))
+
+
+def least_times(horizon: int) -> int:
+    """Fewest forecast times that nodes are remembered from.
+
+    The first three quarters of fewer times, without those whose targets reach into the last one,
+    would be shorter than the horizon; and forgetting a block would leave next to nothing.
+
+    >>> least_times(64)
+    171
+    """
+    return -(-8 * horizon // 3)
 
 
 def _forgotten(

@@ -9,12 +9,20 @@ import numpy as np
 import pytest
 import torch
 
-from roma_pyg.config import DataConfig, PositionalConfig, SplitConfig, TrainingConfig
+from roma_pyg.config import (
+    DataConfig,
+    ModelConfig,
+    PositionalConfig,
+    SplitConfig,
+    TrainingConfig,
+)
 from roma_pyg.data import datamodule as module
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.data.series import GraphSeries
+from roma_pyg.models.forecast import BaseForecaster
+from roma_pyg.models.make import make_model
 
 NODES, SAMPLES, WINDOW, HORIZON = 240, 300, 6, 10
 TRAINING = TrainingConfig(workers=0, steps_ahead=3, val_batches=4)
@@ -260,3 +268,35 @@ def test_too_few_samples_are_told_before_they_are_generated(tmp_path, monkeypatc
     config = DataConfig(root=str(tmp_path), steps=300, window=16, horizon=16)
     with pytest.raises(ValueError, match="at least 320 samples"):
         GraphSeriesData(config, TrainingConfig(), progress=False)
+
+
+@pytest.mark.parametrize("train_time", [0.06, 0.2, 0.5])
+def test_a_short_past_does_not_spoil_the_base_forecast(options, train_time):
+    """Where memory and modes are not to be had in training, they must not be there later, either.
+
+    A base forecast that was fitted without them would weigh them at random.
+    """
+    rng = np.random.default_rng(3)
+    rate = 0.05 + 0.1 * rng.random((NODES, 1))
+    clean = 0.6 + 0.3 * np.sin(rate * np.arange(1200) + 6 * rng.random((NODES, 1)))
+    values = (clean + 0.01 * rng.normal(size=clean.shape)).astype(np.float32)
+    series = replace(waves(), values=values)
+    errors = []
+    for size in (0, 8):
+        data = GraphSeriesData(
+            replace(
+                options,
+                split=replace(options.split, train_time=train_time),
+                memory=replace(options.memory, size=size),
+            ),
+            TRAINING,
+            series,
+        )
+        model = make_model(ModelConfig(), replace(data.options, nodes_per_graph=32))
+        model.fit_statistics(data.statistics(20), data.memory)
+        base = BaseForecaster(model, series.graph, data.features)
+        truth = values[:, 1100 : 1100 + HORIZON]
+        forecast = base.forecast(values[:, 1100 - WINDOW : 1100], series.graph)
+        errors.append(float(np.square(forecast - truth).mean()))
+    assert errors[1] < 1.1 * errors[0]
+    assert train_time < 0.1 or errors[1] < 0.9 * errors[0]

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from roma_pyg.data.collective import CollectiveModes
-from roma_pyg.data.crossfit import block_of
+from roma_pyg.data.crossfit import block_of, kept_times
 from roma_pyg.data.features import NodeFeatures
 from roma_pyg.data.graph import Graph
-from roma_pyg.data.memory import NodeMemory, outlook_steps
+from roma_pyg.data.memory import NodeMemory, least_times, outlook_steps
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.surroundings import Surroundings
 
@@ -261,3 +261,88 @@ def test_modes_must_be_those_of_the_times_and_blocks():
         memory.recall(values, TIMES, around=around, blocks=3)
     with pytest.raises(ValueError, match=r"from samples 0 to 211, .* \(got 0 to 311\)"):
         memory.recall(values, range(K, 200), around=around)
+
+
+def test_a_block_leaves_the_times_that_the_recall_keeps():
+    times, horizon = range(17, 217), 12
+    memory = NodeMemory(2, K, horizon)
+    memory.fit(waves(), np.arange(40), times)
+    for blocks in (2, 3, 5):
+        for block in range(blocks):
+            inside = [time for time in times if block_of(time, times, blocks) == block]
+            apart = [
+                time
+                for time in times
+                if time + horizon <= inside[0] or time >= inside[-1] + horizon
+            ]
+            assert kept_times(block, times, blocks, horizon) == len(apart)
+    assert kept_times(5, times, 5, horizon) == len(times)
+
+
+def alike(nodes=80, steps=T, seed=0) -> np.ndarray:
+    """Nodes that differ in nothing: smooth noise of one spectrum, so that windows are alike."""
+    noise = np.random.default_rng(seed).normal(size=(nodes, steps + 30))
+    smooth = np.stack([noise[:, i : i + steps] for i in range(30)]).mean(0)
+    return (2 + smooth).astype(np.float32)
+
+
+def test_overlapping_windows_do_not_count_as_many():
+    """Where nodes do not differ, their own past tells nothing, and the memory says so."""
+    values, times = alike(), range(K, 90)
+    memory = NodeMemory(8, K, H)
+    memory.fit(values, np.arange(40), times)
+    own = memory.recall(values, times)[-1]
+    late = range(150, 400, 10)
+    kept = np.mean([error(memory, values, own, time) for time in late])
+    shared = np.mean([error(memory, values, 0 * own, time) for time in late])
+    # With an inflation of one it errs by a tenth more.
+    memory.scale /= inflation(memory, values, times) ** 0.5
+    naive = memory.recall(values, times)[-1]
+    trusting = np.mean([error(memory, values, naive, time) for time in late])
+    assert kept < 1.02 * shared
+    assert trusting > 1.05 * shared
+
+
+def inflation(memory, values, times) -> float:
+    """Inflation that was chosen: scale over the error that is left."""
+    other = NodeMemory(memory.size, K, H)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(NodeMemory, "_inflation", lambda *_: 1)
+        other.fit(values, np.arange(40), times)
+    return float((memory.scale / other.scale).square().mean())
+
+
+def test_long_pasts_of_different_nodes_are_trusted():
+    assert inflation(fitted(), waves(), TIMES) == pytest.approx(1)
+    memory = NodeMemory(8, K, H)
+    memory.fit(alike(), np.arange(40), range(K, 90))
+    assert inflation(memory, alike(), range(K, 90)) > 10
+
+
+def test_too_few_times_leave_one_forecast_for_all(caplog):
+    values, least = waves(), least_times(H)
+    for count, remembers in ((least - 1, False), (least, True)):
+        times = range(K, K + count)
+        memory = NodeMemory(4, K, H)
+        memory.fit(values, np.arange(40), times)
+        assert bool((memory.recall(values, times, blocks=4) != 0).any()) == remembers
+        assert bool((memory.recall(values, range(K, 400)) != 0).any()) == remembers
+    assert len(caplog.messages) == 1
+    assert f"at least {least} training times" in caplog.text
+
+
+def test_modes_of_few_times_are_not_looked_at():
+    graph, values = copies()
+    nodes = np.arange(len(values))
+    for stop, trusted in ((64, False), (400, True)):
+        times = range(K, stop)
+        modes = CollectiveModes.find(
+            values, nodes, times, window=K, steps=outlook_steps(H), count=4, blocks=4
+        )
+        kept = min(kept_times(block, times, 4, H) for block in range(4))
+        assert (kept >= modes.least_times) == trusted
+        memory = NodeMemory(4, K, H, collective=True)
+        memory.fit(values, nodes, times, around=Surroundings(graph, modes))
+        course = slice(K, K + len(memory.steps))
+        for weight in (memory.shared[course], memory.modes[:, course]):
+            assert bool((weight != 0).any()) == trusted
