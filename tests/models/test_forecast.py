@@ -216,7 +216,7 @@ def test_rejects_what_does_not_fit(tiny):
 
 def remembering(tiny, values, blocks=2):
     """A model with memory, its features and the times they remember."""
-    times = range(5, 30)
+    times = range(5, 70)
     data = tiny.data(memory=MemoryConfig(size=3, collective=2, blocks=blocks))
     memory = NodeMemory.of(data)
     graph = tiny.graph()
@@ -268,7 +268,7 @@ def as_trained(features, block):
 
 
 def test_a_model_continues_windows_by_its_memory(tiny):
-    values = tiny.values()
+    values = tiny.values(steps=80)
     model, series, features, memory = remembering(tiny, values)
     made = RomaForecaster(model, series.graph, features, batch_size=1)
     history = np.ascontiguousarray(values[:, 25 - model.data.window : 25])
@@ -299,7 +299,7 @@ def test_a_model_continues_windows_by_its_memory(tiny):
 
 
 def test_the_base_forecast_is_the_forecast_without_the_network(tiny):
-    values = tiny.values()
+    values = tiny.values(steps=80)
     model, series, features, _ = remembering(tiny, values)
     history = np.ascontiguousarray(values[:, 25 - model.data.window : 25])
     base = BaseForecaster(model, series.graph, features)
@@ -320,12 +320,12 @@ def test_the_base_forecast_is_the_forecast_without_the_network(tiny):
 
 
 def test_at_a_training_time_its_future_is_forgotten(tiny):
-    values = tiny.values()
+    values = tiny.values(steps=80)
     model, series, features, _ = remembering(tiny, values)
     made = RomaForecaster(model, series.graph, features)
     history = np.ascontiguousarray(values[:, 20 - model.data.window : 20])
     plain = made.forecast(history, series.graph)
-    first, last, later = (made.at(t).forecast(history, series.graph) for t in (6, 29, 35))
+    first, last, later = (made.at(t).forecast(history, series.graph) for t in (6, 69, 75))
     np.testing.assert_array_equal(later, plain)
     for block, forecast in enumerate((first, last)):
         only = as_trained(features, block)
@@ -335,7 +335,7 @@ def test_at_a_training_time_its_future_is_forgotten(tiny):
 
 
 def test_a_series_is_remembered_up_to_a_time(tiny):
-    values = tiny.values()
+    values = tiny.values(steps=80)
     model, series, _, memory = remembering(tiny, values)
     made = RomaForecaster.for_series(model, series, time=25, position=tiny.position())
     changed = values.copy()
