@@ -8,7 +8,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from roma_pyg.data.crossfit import block_edges
+from roma_pyg.data.crossfit import block_edges, kept_times
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 
@@ -120,7 +120,14 @@ class CollectiveModes:
         weight, path = weight / scale, path / scale
         lags = np.unique([0, *(window // part for part in LAG_PARTS), window - 1])
         rows = [
-            _fit(path, first, times, block_edges(row, times, blocks), lags, steps)
+            _fit(
+                path,
+                first,
+                kept_times(row, times, blocks, int(steps[-1])),
+                block_edges(row, times, blocks),
+                lags,
+                steps,
+            )
             for row in range(blocks + 1)
         ]
         forecasts, loads, kept, center = (np.stack(parts) for parts in zip(*rows, strict=True))
@@ -204,20 +211,16 @@ class CollectiveModes:
 def _fit(
     path: _Float,
     first: int,
-    times: range,
+    grid: IntArray,
     forgotten: tuple[int, int],
     lags: IntArray,
     steps: IntArray,
 ) -> tuple[_Float, _Float, _Float, _Float]:
     """Forecast, loads, kept samples and their mean from all but a block of times."""
     begin, end = forgotten
-    horizon = int(steps[-1])
-    grid = np.arange(times.start, times.stop)
     kept = np.ones(path.shape[1])
     if begin < end:
-        # Targets reach from a time to its horizon: those that overlap with the block are left out.
-        grid = grid[(grid <= begin - horizon) | (grid >= end - 1 + horizon)]
-        kept[begin - first : end - 1 + horizon - first] = 0
+        kept[begin - first : end - 1 + int(steps[-1]) - first] = 0
     last = grid[:, None] - 1 - first
     past, ahead = (
         path[:, last + shift].transpose(1, 2, 0).reshape(len(grid), len(path) * len(shift))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+from numpy.typing import NDArray
+
 
 def block_of(time: int, times: range, blocks: int) -> int:
     """Block that a forecast time lies in.
@@ -34,14 +37,15 @@ def block_edges(block: int, times: range, blocks: int) -> tuple[int, int]:
     return first, last
 
 
-def kept_times(block: int, times: range, blocks: int, horizon: int) -> int:
-    """Number of times whose targets do not overlap with those of a block.
+def kept_times(block: int, times: range, blocks: int, horizon: int) -> NDArray[np.int64]:
+    """Times whose targets do not overlap with those of a block.
 
-    >>> [kept_times(block, range(100), 4, horizon=10) for block in range(5)]
+    >>> [len(kept_times(block, range(100), 4, horizon=10)) for block in range(5)]
     [66, 57, 57, 66, 100]
     """
     first, last = block_edges(block, times, blocks)
-    if first == last:
-        return len(times)
-    before, after = first - horizon - times.start + 1, times.stop - (last - 1 + horizon)
-    return max(before, 0) + max(after, 0)
+    kept = np.arange(times.start, times.stop)
+    if first < last:
+        # Targets reach from a time to its horizon.
+        kept = kept[(kept <= first - horizon) | (kept >= last - 1 + horizon)]
+    return kept

@@ -232,8 +232,8 @@ class NodeMemory(nn.Module):
         past = _Past(self, values, times, noise, seed, around)
         course = slice(self.window, self.window + self.fill_course.shape[1])
         trusted = past.modes is None or past.modes.least_times <= min(
-            kept_times(block, times, past.modes.blocks, self.horizon)
-            for block in range(past.modes.blocks)
+            len(kept_times(row, times, past.modes.blocks, self.horizon))
+            for row in range(past.modes.blocks + 1)
         )
         parts: tuple[list[_Moments], list[_Moments], list[_Moments]] = ([], [], [])
         for start in range(0, len(chosen), _NODES):

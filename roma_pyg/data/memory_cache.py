@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 import warnings
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,6 @@ from numpy.typing import NDArray
 
 from roma_pyg import exchange
 from roma_pyg.data.array_files import map_npy
-from roma_pyg.data.collective import CollectiveModes
 from roma_pyg.data.memory import NodeMemory
 from roma_pyg.data.series import GraphSeries
 from roma_pyg.data.store import FULL_CHECK_BELOW, content_checksum, file_digest
@@ -34,10 +35,8 @@ def recall_once(
     times: range,
     *,
     around: Surroundings | None,
-    blocks: int,
-    noise: float,
-    seed: int,
     progress: bool,
+    **options: Any,  # noqa: ANN401
 ) -> _Recalled:
     """What `NodeMemory.recall` returns: read from the cache, or recalled and kept there.
 
@@ -52,10 +51,8 @@ def recall_once(
         series: The series, N nodes.
         times: Forecast times to remember.
         around: Surroundings of the nodes, if the memory looks at them.
-        blocks: Blocks of these times that are forgotten in turn.
-        noise: Variance of the noise on the series.
-        seed: Seed of the noise.
         progress: Show a progress bar where there are many nodes.
+        **options: Blocks, noise and seed, as of `NodeMemory.recall`.
 
     Returns:
         Shape ``(blocks + 1, N, ...)``; a read-only memory map if there is a cache.
@@ -63,28 +60,18 @@ def recall_once(
     Warns:
         UserWarning: If a cached file is damaged, which is then replaced, or cannot be written.
     """
-
-    def recall() -> _Recalled:
-        return memory.recall(
-            series.values,
-            times,
-            around=around,
-            blocks=blocks,
-            noise=noise,
-            seed=seed,
-            progress=progress,
-        )
-
+    recall: Callable[[], _Recalled] = partial(
+        memory.recall, series.values, times, around=around, progress=progress, **options
+    )
     checksum = content_checksum(series)
     if cache is None or checksum is None:
         return recall()
-    folder = cache
-    settings = (FORMAT, checksum, memory.window, memory.horizon, times, blocks, noise, seed)
+    settings = (FORMAT, checksum, memory.window, memory.horizon, times, sorted(options.items()))
     stem = f"memory-{_digest(settings, memory, around)}"
-    path = exchange.tell(lambda: _find(folder, stem))
+    path = exchange.tell(lambda: _find(cache, stem))
     if path is None:
         recalled = recall()
-        path = exchange.tell(lambda: _keep(folder, stem, recalled))
+        path = exchange.tell(lambda: _keep(cache, stem, recalled))
         if path is None:
             return recalled
     mapped: _Recalled = map_npy(path)
@@ -94,21 +81,19 @@ def recall_once(
 def _digest(settings: tuple[Any, ...], memory: NodeMemory, around: Surroundings | None) -> str:
     """Digest of all that a recalled memory depends on."""
     digest = hashlib.blake2b(repr(settings).encode(), digest_size=8)
-    parts: dict[str, NDArray[Any]] = {
-        name: tensor.cpu().numpy() for name, tensor in memory.state_dict().items()
-    }
+    parts: list[tuple[str, Any]] = [*memory.state_dict().items()]
     if around is not None:
         digest.update(around.graph.checksum.encode())
-        if around.stage is not None:
-            parts["stage"] = around.stage
-        if around.modes is not None:
-            parts |= {
-                item.name: np.asarray(getattr(around.modes, item.name))
-                for item in fields(CollectiveModes)
-            }
-    for name, array in parts.items():
+        parts.append(("stage", around.stage))
+        # Memory and modes have some names in common.
+        modes = () if around.modes is None else fields(around.modes)
+        parts += [(f"modes.{item.name}", getattr(around.modes, item.name)) for item in modes]
+    for name, part in parts:
+        if part is None:
+            continue
+        array = np.ascontiguousarray(part)
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).data)
+        digest.update(array.data)
     return digest.hexdigest()
 
 

@@ -275,8 +275,8 @@ def test_a_block_leaves_the_times_that_the_recall_keeps():
                 for time in times
                 if time + horizon <= inside[0] or time >= inside[-1] + horizon
             ]
-            assert kept_times(block, times, blocks, horizon) == len(apart)
-    assert kept_times(5, times, 5, horizon) == len(times)
+            assert kept_times(block, times, blocks, horizon).tolist() == apart
+    assert kept_times(5, times, 5, horizon).tolist() == list(times)
 
 
 def alike(nodes=80, steps=T, seed=0) -> np.ndarray:
@@ -339,10 +339,21 @@ def test_modes_of_few_times_are_not_looked_at():
         modes = CollectiveModes.find(
             values, nodes, times, window=K, steps=outlook_steps(H), count=4, blocks=4
         )
-        kept = min(kept_times(block, times, 4, H) for block in range(4))
+        kept = min(len(kept_times(block, times, 4, H)) for block in range(4))
         assert (kept >= modes.least_times) == trusted
         memory = NodeMemory(4, K, H, collective=True)
         memory.fit(values, nodes, times, around=Surroundings(graph, modes))
         course = slice(K, K + len(memory.steps))
         for weight in (memory.shared[course], memory.modes[:, course]):
             assert bool((weight != 0).any()) == trusted
+
+
+def test_modes_that_forget_nothing_serve_as_well():
+    graph, values = copies()
+    nodes, times = np.arange(len(values)), range(K, 400)
+    modes = CollectiveModes.find(
+        values, nodes, times, window=K, steps=outlook_steps(H), count=4, blocks=0
+    )
+    memory = NodeMemory(4, K, H, collective=True)
+    memory.fit(values, nodes, times, around=Surroundings(graph, modes))
+    assert bool((memory.shared[K : K + len(memory.steps)] != 0).any())

@@ -129,6 +129,14 @@ def changed_memory(data):
     return memory
 
 
+def changed_level(data):
+    """The memory has a buffer of the name that an array of the modes has, too."""
+    memory = changed_memory(data)
+    memory.load_state_dict(data.memory.state_dict())
+    memory.level += 0.1
+    return memory
+
+
 def changed_modes(data):
     modes = data.surroundings.modes
     return replace(data.surroundings, modes=replace(modes, loads=1.01 * modes.loads))
@@ -152,11 +160,12 @@ def changed_couplings(data):
         lambda data: {"seed": 1},
         lambda data: {"blocks": 0},
         lambda data: {"memory": changed_memory(data)},
+        lambda data: {"memory": changed_level(data)},
         lambda data: {"around": changed_modes(data)},
         lambda data: {"around": changed_stage(data)},
         lambda data: {"around": changed_couplings(data)},
     ],
-    ids=["noise", "seed", "blocks", "memory", "modes", "stage", "couplings"],
+    ids=["noise", "seed", "blocks", "memory", "level", "modes", "stage", "couplings"],
 )
 def test_anything_else_is_remembered_anew(data, cache, recalls, change):
     before = recall_once(cache, **asked(data))
