@@ -12,13 +12,18 @@ from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.models.make import make_model
 
 TOLERANCE = 0.05
-_widths: dict[str, int] = {}
+_counts: dict[str, int] = {}
 
 
 def count_parameters(model: ModelConfig, data: DataConfig) -> int:
     """Trained numbers of a model, without making it."""
-    with torch.device("meta"):
-        return make_model(model, data).num_parameters
+    # Even without memory, making a model takes a while, and every run of an experiment asks.
+    shape = (data.window, data.horizon, data.num_features, data.nodes_per_graph)
+    key = json.dumps([asdict(model), asdict(data.memory), shape])
+    if key not in _counts:
+        with torch.device("meta"):
+            _counts[key] = make_model(model, data).num_parameters
+    return _counts[key]
 
 
 def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> ModelConfig:
@@ -40,18 +45,7 @@ def match_parameters(model: ModelConfig, data: DataConfig, target: int) -> Model
         width = units * model.operator.heads
         return replace(model, operator=replace(model.operator, width=width))
 
-    # Making models, even without memory, takes a second; the same one is asked for in every run.
-    key = json.dumps(
-        [
-            asdict(with_width(1)),
-            asdict(data.memory),
-            (data.window, data.horizon, data.num_features, data.nodes_per_graph),
-            target,
-        ]
-    )
-    if key not in _widths:
-        _widths[key] = _search(with_width, data, target)
-    return with_width(_widths[key])
+    return with_width(_search(with_width, data, target))
 
 
 def _search(with_width: Callable[[int], ModelConfig], data: DataConfig, target: int) -> int:

@@ -177,6 +177,7 @@ class Experiment:
     fits: list[Fit]
     simple: bool
     reach: list[str]
+    _loaded: dict[Any, RunConfig] = field(default_factory=dict, repr=False, compare=False)
 
     def config(
         self, condition: str, member: str, seed: int, tuned: Mapping[str, Any] | None = None
@@ -191,8 +192,14 @@ class Experiment:
         """
         options = {**self.shared, **self.conditions[condition], **self.members.get(member, {})}
         options |= flatten(tuned or {})
-        options |= dict.fromkeys(self.seed_keys, str(seed))
-        config = load_config(self.files, options)
+        # Reading a configuration takes a tenth of a second, so all seeds share that of the first.
+        options |= dict.fromkeys(self.seed_keys, str(self.seeds[0]))
+        known = (tuple(self.files), tuple(sorted(options.items())))
+        if known not in self._loaded:
+            self._loaded[known] = load_config(self.files, options)
+        config = self._loaded[known]
+        for key in self.seed_keys:
+            config = _with_option(config, key.split("."), seed)
         if "data.seed" in self.seed_keys:
             config = replace(config, data=replace(config.data, name=f"{config.data.name}-s{seed}"))
         if self.match and member not in (self.reference, SIMPLE):
@@ -256,6 +263,14 @@ class Experiment:
                 config = self.config(condition, member, self.tuning.seed, tried)
                 trials.append(Run(condition, member, self.tuning.seed, config, dict(options)))
         return trials
+
+
+def _with_option(config: T, path: list[str], value: object) -> T:
+    """A configuration with one option changed, given by the names that lead to it."""
+    name, *rest = path
+    if rest:
+        value = _with_option(getattr(config, name), rest, value)
+    return replace(config, **{name: value})  # type: ignore[type-var]
 
 
 def slug(text: str) -> str:
