@@ -12,7 +12,17 @@ import roma_pyg
 
 # Every sub-package, with those it may import. `nn`, `physics` and `data` know nothing of each
 # other; `training` may use `analysis`, not the other way round.
-BASE = {"autograd", "config", "exchange", "kernels", "ranks", "reading", "recipes", "__about__"}
+BASE = {
+    "autograd",
+    "config",
+    "exchange",
+    "kernels",
+    "ranks",
+    "reading",
+    "recipes",
+    "writing",
+    "__about__",
+}
 LOWEST = {"geometry", "dynamics"}
 MAY_IMPORT = {
     "geometry": set(),

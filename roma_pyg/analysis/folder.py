@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from roma_pyg.analysis.writing import write_text
+from roma_pyg.writing import replacing, write_text
 
 DPI = 130
 
@@ -39,9 +39,8 @@ class ReportFolder:
     def figure(self, name: str, figure: Figure, caption: str) -> None:
         """Write ``NAME.png`` and show it."""
         target = self.path / f"{name}.png"
-        temporary = self.path / f".{name}.tmp.png"
-        figure.savefig(temporary, dpi=DPI)
-        temporary.replace(target)
+        with replacing(target) as stream:
+            figure.savefig(stream, format="png", dpi=DPI)
         self._page.append(f"![{caption}]({target.name})\n\n{caption}\n")
 
     def table(
@@ -65,9 +64,8 @@ class ReportFolder:
 
     def arrays(self, name: str, **arrays: Any) -> None:  # noqa: ANN401
         """Write ``NAME.npz``: the data of figures."""
-        temporary = self.path / f".{name}.tmp.npz"
-        np.savez_compressed(temporary, **arrays)
-        temporary.replace(self.path / f"{name}.npz")
+        with replacing(self.path / f"{name}.npz") as stream:
+            np.savez_compressed(stream, **arrays)
 
     def finish(self) -> Path:
         """Write ``report.md``; return its path."""

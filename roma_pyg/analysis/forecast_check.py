@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from roma_pyg.data.export import row_blocks
 from roma_pyg.data.history import History
 from roma_pyg.data.pages import read_window
 from roma_pyg.dynamics.kuramoto import mean_phasor
+from roma_pyg.writing import write_text
 
 _SHOWN = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
@@ -70,12 +72,11 @@ class ForecastCheck:
     def to_csv(self, path: Path) -> None:
         """Write every step ahead to a CSV file; written aside, then renamed."""
         columns = self._columns()
-        temporary = path.with_name(f".{path.name}.tmp")
-        with temporary.open("w", encoding="utf-8", newline="") as stream:
-            writer = csv.writer(stream, lineterminator="\n")
-            writer.writerow(columns)
-            writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
-        temporary.replace(path)
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(zip(*(column.tolist() for column in columns.values()), strict=True))
+        write_text(path, text.getvalue())
 
     def _columns(self) -> dict[str, NDArray[Any]]:
         columns: dict[str, NDArray[Any]] = {

@@ -12,8 +12,8 @@ from typing import Any, Literal
 
 from roma_pyg.analysis.metrics import skill
 from roma_pyg.analysis.table import Style, format_table
-from roma_pyg.analysis.writing import write_text
 from roma_pyg.models.forecaster import Group
+from roma_pyg.writing import write_text
 
 Mode = Literal["direct", "rollout"]
 MAIN_VIEW = "held-out nodes and time"

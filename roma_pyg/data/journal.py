@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roma_pyg.reading import read_json
+from roma_pyg.writing import write_text
 
 _LOGGER = logging.getLogger(__name__)
 PLAN = "plan.json"
@@ -176,9 +177,7 @@ class Journal:
         file = self.folder / PLAN
         self.folder.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
-            partial = file.with_suffix(".tmp")
-            partial.write_text(json.dumps(plan, indent=2) + "\n", encoding="utf-8")
-            partial.replace(file)
+            write_text(file, json.dumps(plan, indent=2) + "\n")
             return
         if read_json(file) != json.loads(json.dumps(plan)):
             raise JournalError(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +19,7 @@ from roma_pyg.data.graph import Graph
 from roma_pyg.data.node2vec import node2vec
 from roma_pyg.data.series import POSITION, GraphSeries
 from roma_pyg.data.walk_embedding import walk_embedding
+from roma_pyg.writing import replacing
 
 FORMAT = 2
 """Raised whenever the features of a graph change, so that older caches are not used."""
@@ -175,19 +174,11 @@ def _load(path: Path, identity: str, graph: Graph, config: PositionalConfig) -> 
 
 
 def _save(path: Path, identity: str, features: PositionalFeatures) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".tmp")
-    temporary = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            np.savez(
-                stream,
-                values=features.values,
-                eigenvalues=features.eigenvalues,
-                residual=np.float64(features.residual),
-                identity=np.array(identity),
-            )
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with replacing(path) as stream:
+        np.savez(
+            stream,
+            values=features.values,
+            eigenvalues=features.eigenvalues,
+            residual=np.float64(features.residual),
+            identity=np.array(identity),
+        )

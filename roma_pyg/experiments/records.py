@@ -14,10 +14,10 @@ from typing import Any
 import torch
 
 from roma_pyg.__about__ import __version__
-from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig
 from roma_pyg.reading import read_json
 from roma_pyg.training.restore import from_dict
+from roma_pyg.writing import write_text
 
 # Options that do not change what a run computes.
 _WHERE: dict[str, Any] = {

@@ -11,7 +11,6 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from roma_pyg.analysis.scores import MAIN_VIEW
-from roma_pyg.analysis.writing import write_text
 from roma_pyg.experiments.plots import curves_figure, errors_figure, fit_figure
 from roma_pyg.experiments.runner import Place
 from roma_pyg.experiments.tables import (
@@ -24,6 +23,7 @@ from roma_pyg.experiments.tables import (
     standing,
     steps_to_reach,
 )
+from roma_pyg.writing import replacing, write_text
 
 
 def write_report(place: Place) -> Path:
@@ -178,6 +178,5 @@ def _origin(results: Results) -> dict[str, Any]:
 
 
 def _save(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=150)
-    temporary.replace(path)
+    with replacing(path) as stream:
+        figure.savefig(stream, format="png", dpi=150)

@@ -17,7 +17,6 @@ from typing import Any
 from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import VIEWS, evaluate
 from roma_pyg.analysis.scores import MAIN_VIEW, Score
-from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import DataConfig, RunConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.data.memory import NodeMemory
@@ -31,6 +30,7 @@ from roma_pyg.models.make import make_model
 from roma_pyg.reading import read_json, read_yaml
 from roma_pyg.training.restore import from_dict, load_model
 from roma_pyg.training.run import train
+from roma_pyg.writing import write_text
 
 
 @dataclass(frozen=True)

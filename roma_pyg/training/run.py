@@ -21,7 +21,6 @@ from roma_pyg import exchange, ranks
 from roma_pyg.analysis.curves import read_scalars
 from roma_pyg.analysis.evaluation import Evaluation, choose_times, evaluate
 from roma_pyg.analysis.scores import Mode
-from roma_pyg.analysis.writing import write_text
 from roma_pyg.config import RunConfig, TrainingConfig
 from roma_pyg.data.datamodule import GraphSeriesData
 from roma_pyg.models.baselines import fit_baselines
@@ -45,6 +44,7 @@ from roma_pyg.training.restore import (
 )
 from roma_pyg.training.resuming import find_checkpoint, naming_last_good, naming_unfit
 from roma_pyg.training.stopping import Stopped, StopSignals
+from roma_pyg.writing import write_text
 
 CONFIG, SUMMARY = "config.yaml", "summary.json"
 
