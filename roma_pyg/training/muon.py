@@ -35,8 +35,8 @@ class Muon(Optimizer):
     bfloat16 units emulates: 12 matrices of 192 x 768 and less took it .31 s a step on one thread,
     more than the whole training step. Here the iteration is in bfloat16 where the device has
     units for it (`has_bfloat16_units`; three to six times faster on a CPU), and in the precision
-    of the parameter on m x m matrices elsewhere (`orthogonalize`); matrices of one shape are taken
-    together.
+    of the parameter elsewhere, on m x m matrices if that is less work (`orthogonalize`); matrices
+    of one shape are taken together.
 
     Args:
         groups: Parameter groups; ``orthogonal: True`` marks those of matrices. A parameter of
@@ -173,8 +173,15 @@ def orthogonalize(matrix: Tensor) -> Tensor:
     wide = matrix.shape[-2] <= matrix.shape[-1]
     x = matrix if wide else matrix.mT
     x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-12)
-    half = x.dtype == torch.float32 and has_bfloat16_units(x.device.type)
-    result = _iterate(x.bfloat16()).to(x.dtype) if half else _iterate_on_gram(x)
+    rows, columns = x.shape[-2:]
+    batch = x.reshape(-1, rows, columns)
+    if x.dtype == torch.float32 and has_bfloat16_units(x.device.type):
+        result = _iterate(batch.bfloat16()).to(x.dtype)
+    elif 2 * columns < 3 * rows:
+        result = _iterate(batch)
+    else:
+        result = _iterate_on_gram(batch)
+    result = result.view(x.shape)
     return result if wide else result.mT
 
 
@@ -194,26 +201,24 @@ def has_bfloat16_units(device: str) -> bool:
 def _iterate(x: Tensor) -> Tensor:
     """The iteration as published; it corrects the rounding of its steps, and bears bfloat16."""
     a, b, c = _COEFFICIENTS
-    shape = x.shape
-    x = x.reshape(-1, *shape[-2:])
     for _ in range(_ITERATIONS):
-        gram = x @ x.mT
+        gram = torch.bmm(x, x.mT)
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.view(shape)
+    return x
 
 
 def _iterate_on_gram(x: Tensor) -> Tensor:
-    """The same result from m x m matrices, in full precision."""
+    """The same result from m x m matrices, in full precision; less work if n is 3/2 m or more."""
     a, b, c = _COEFFICIENTS
     # Each iteration multiplies x from the left by a polynomial P of its Gram matrix, and the Gram
     # matrix, which commutes with P, by P^2: all of them are m x m, and x is touched twice only.
-    gram = x @ x.mT
+    gram = torch.bmm(x, x.mT)
     product = None
     for iteration in range(_ITERATIONS):
-        polynomial = b * gram + c * (gram @ gram)
+        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         polynomial.diagonal(dim1=-2, dim2=-1).add_(a)
-        product = polynomial if product is None else polynomial @ product
+        product = polynomial if product is None else torch.bmm(polynomial, product)
         if iteration < _ITERATIONS - 1:
-            gram = polynomial @ gram @ polynomial
+            gram = torch.bmm(torch.bmm(polynomial, gram), polynomial)
     assert product is not None
-    return product @ x
+    return torch.bmm(product, x)
