@@ -20,6 +20,7 @@ from roma_pyg.experiments.tables import (
     headline,
     headline_columns,
     run_table,
+    shared_seeds,
     standing,
     steps_to_reach,
 )
@@ -46,7 +47,7 @@ def write_report(place: Place) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     parts = list(_head(results))
     for condition in results.experiment.conditions:
-        parts += _condition(results, condition)
+        parts += condition_section(results, condition)
     parts += ["## Runs", "", *run_table(results), ""]
     parts += _figures(results, folder)
     results.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
@@ -88,7 +89,8 @@ def _head(results: Results) -> Iterator[str]:
     yield ""
 
 
-def _condition(results: Results, condition: str) -> Iterator[str]:
+def condition_section(results: Results, condition: str) -> Iterator[str]:
+    """Lines of the report on one condition: tables by view, ratios, and the rank of the reference."""
     scores = results.scores
     if condition not in set(scores["condition"]):
         return
@@ -100,6 +102,16 @@ def _condition(results: Results, condition: str) -> Iterator[str]:
         "(standard deviation) over seeds. The truth is clean, the history noisy as in training."
     )
     yield ""
+    begun = sorted(set(scores[scores["condition"] == condition]["seed"]))
+    shared = shared_seeds(results, condition)
+    if shared != begun:
+        names = ", ".join(str(seed) for seed in shared)
+        yield (
+            f"The means are of the seeds that all methods have finished so far: {names}."
+            if shared
+            else "No seed is finished by all methods so far: the means are of different seeds."
+        )
+        yield ""
     views = list(dict.fromkeys(scores[scores["condition"] == condition]["view"]))
     for view in sorted(views, key=lambda view: view != MAIN_VIEW):
         yield f"**{view[0].upper()}{view[1:]}**"

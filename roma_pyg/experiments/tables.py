@@ -148,11 +148,29 @@ def rows_of(frame: pd.DataFrame, condition: str, member: str) -> pd.DataFrame:
     return frame[(frame["condition"] == condition) & (frame["member"] == member)]
 
 
-def values(results: Results, condition: str, column: Column) -> pd.DataFrame:
-    """Values of a column, methods as rows and seeds as columns."""
+def shared_seeds(results: Results, condition: str) -> list[int]:
+    """Seeds that all methods have finished, so that their means compare; empty if there is none."""
+    rows = results.scores[results.scores["condition"] == condition]
+    finished = [set(seeds) for _, seeds in rows.groupby("method")["seed"]]
+    return sorted(set.intersection(*finished)) if finished else []
+
+
+def values(
+    results: Results, condition: str, column: Column, *, every_seed: bool = False
+) -> pd.DataFrame:
+    """Values of a column, methods as rows and seeds as columns.
+
+    Args:
+        results: The finished runs.
+        condition: Name of the condition.
+        column: What is shown.
+        every_seed: Keep seeds that only some methods have finished, though others have.
+    """
     rows = results.scores
+    shared = [] if every_seed else shared_seeds(results, condition)
     rows = rows[
         (rows["condition"] == condition)
+        & (rows["seed"].isin(shared) | (not shared))
         & (rows["view"] == column.view)
         & (rows["mode"] == column.mode)
         & rows["horizon"].isin(column.horizons)
@@ -203,7 +221,8 @@ def against_reference(results: Results, condition: str) -> Iterator[str]:
     """Markdown table: errors of each method in units of those of the reference."""
     reference = results.experiment.reference
     columns = headline_columns(results)
-    tables = {column.title: values(results, condition, column) for column in columns}
+    # Pairs are made seed by seed, so that no seed is to be left out.
+    tables = {c.title: values(results, condition, c, every_seed=True) for c in columns}
 
     def cell(method: str, column: Column) -> str:
         table = tables[column.title]

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -19,9 +20,10 @@ import yaml
 from roma_pyg.analysis.table import format_error
 from roma_pyg.cli.bench import main
 from roma_pyg.experiments.records import read_record, same_options, write_record
+from roma_pyg.experiments.report import condition_section
 from roma_pyg.experiments.runner import Place, tuned
 from roma_pyg.experiments.spec import load_experiment
-from roma_pyg.experiments.tables import collect
+from roma_pyg.experiments.tables import Column, collect, shared_seeds, values
 
 SMALL = {
     "options": {
@@ -153,6 +155,26 @@ def test_table_shows_mean_and_spread_of_the_scores(finished):
     line = next(line for line in text.splitlines() if line.startswith("| ROMA |"))
     shown = f"{format_error(100 * rows.mean())} ({format_error(100 * rows.std(), 2)})"
     assert shown in line.replace("**", "")
+
+
+def test_means_are_of_seeds_that_all_methods_have_finished(finished):
+    results = collect(place_of(finished))
+    column = Column("", "held-out nodes and time", "direct", (4,), "smspe")
+    assert list(values(results, "one", column)) == [0, 1]
+    scores = results.scores
+    late = (scores["condition"] == "one") & (scores["method"] == "DON") & (scores["seed"] == 1)
+    partial = replace(results, scores=scores[~late])
+    assert shared_seeds(partial, "one") == [0]
+    assert list(values(partial, "one", column)) == [0]
+    assert list(values(partial, "one", column, every_seed=True)) == [0, 1]
+    text = "\n".join(condition_section(partial, "one"))
+    assert "all methods have finished so far: 0." in text
+    assert "so far" not in "\n".join(condition_section(results, "one"))
+    apart = (scores["method"] == "DON") != (scores["seed"] == 1)
+    assert shared_seeds(replace(results, scores=scores[apart]), "one") == []
+    text = "\n".join(condition_section(replace(results, scores=scores[apart]), "one"))
+    assert "No seed is finished by all methods" in text
+    assert "| DON |" in text
 
 
 def test_what_is_finished_is_not_run_again(finished, capsys):
