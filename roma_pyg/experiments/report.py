@@ -90,7 +90,7 @@ def _head(results: Results) -> Iterator[str]:
 
 
 def condition_section(results: Results, condition: str) -> Iterator[str]:
-    """Lines of the report on one condition: tables by view, ratios, and the rank of the reference."""
+    """Lines on one condition: tables by view, ratios, and the rank of the reference."""
     scores = results.scores
     if condition not in set(scores["condition"]):
         return
