@@ -175,7 +175,6 @@ class Journal:
     def _check_plan(self, plan: dict[str, Any]) -> None:
         """Write the plan, or compare it with the one that is there."""
         file = self.folder / PLAN
-        self.folder.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
             write_text(file, json.dumps(plan, indent=2) + "\n")
             return

@@ -90,7 +90,7 @@ def fit_points(results: Results, fit: Fit, column: Column) -> tuple[list[float],
     x: list[float] = []
     y: list[float] = []
     for condition in fit.conditions:
-        table = values(results, condition, column)
+        table = values(results, condition, column, every_seed=True)
         for _, run in rows_of(results.runs, condition, member).iterrows():
             if member in table.index and run["seed"] in table.columns:
                 value = float(table.loc[member, run["seed"]]) * column.unit

@@ -91,8 +91,8 @@ def _head(results: Results) -> Iterator[str]:
 
 def condition_section(results: Results, condition: str) -> Iterator[str]:
     """Lines on one condition: tables by view, ratios, and the rank of the reference."""
-    scores = results.scores
-    if condition not in set(scores["condition"]):
+    scores = results.scores[results.scores["condition"] == condition]
+    if scores.empty:
         return
     nodes = [record["nodes"] for record in results.records if record["condition"] == condition]
     yield f"## {condition} ({sum(nodes) / len(nodes):,.0f} nodes)"
@@ -102,7 +102,7 @@ def condition_section(results: Results, condition: str) -> Iterator[str]:
         "(standard deviation) over seeds. The truth is clean, the history noisy as in training."
     )
     yield ""
-    begun = sorted(set(scores[scores["condition"] == condition]["seed"]))
+    begun = sorted(set(scores["seed"]))
     shared = shared_seeds(results, condition)
     if shared != begun:
         names = ", ".join(str(seed) for seed in shared)
@@ -112,7 +112,7 @@ def condition_section(results: Results, condition: str) -> Iterator[str]:
             else "No seed is finished by all methods so far: the means are of different seeds."
         )
         yield ""
-    views = list(dict.fromkeys(scores[scores["condition"] == condition]["view"]))
+    views = list(dict.fromkeys(scores["view"]))
     for view in sorted(views, key=lambda view: view != MAIN_VIEW):
         yield f"**{view[0].upper()}{view[1:]}**"
         yield ""

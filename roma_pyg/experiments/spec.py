@@ -192,12 +192,9 @@ class Experiment:
         """
         options = {**self.shared, **self.conditions[condition], **self.members.get(member, {})}
         options |= flatten(tuned or {})
-        # Reading a configuration takes a tenth of a second, so all seeds share that of the first.
+        # All seeds share the configuration that is read for the first.
         options |= dict.fromkeys(self.seed_keys, str(self.seeds[0]))
-        known = (tuple(self.files), tuple(sorted(options.items())))
-        if known not in self._loaded:
-            self._loaded[known] = load_config(self.files, options)
-        config = self._loaded[known]
+        config = self._load(options)
         for key in self.seed_keys:
             config = _with_option(config, key.split("."), seed)
         if "data.seed" in self.seed_keys:
@@ -210,6 +207,13 @@ class Experiment:
             config = replace(config, model=match_parameters(config.model, config.data, target))
         return config
 
+    def _load(self, options: dict[str, str]) -> RunConfig:
+        """Read a configuration; as that takes a tenth of a second, every one once."""
+        known = (tuple(self.files), tuple(sorted(options.items())))
+        if known not in self._loaded:
+            self._loaded[known] = load_config(self.files, options)
+        return self._loaded[known]
+
     def test_data(self, condition: str, seed: int) -> dict[str, DataConfig]:
         """Further data sets on which a run is scored, by name; seeded unless they say a seed.
 
@@ -221,7 +225,7 @@ class Experiment:
         for name, options in self.tests.items():
             joint = {**self.shared, **self.conditions[condition], **options}
             seeded = "data.seed" in self.seed_keys and "data.seed" not in options
-            data = load_config(self.files, joint).data
+            data = self._load(joint).data
             if seeded:
                 data = replace(data, name=f"{data.name}-s{seed}", seed=seed)
             found[name] = data

@@ -167,10 +167,11 @@ def values(
         every_seed: Keep seeds that only some methods have finished, though others have.
     """
     rows = results.scores
-    shared = [] if every_seed else shared_seeds(results, condition)
+    shared = shared_seeds(results, condition)
+    if shared and not every_seed:
+        rows = rows[rows["seed"].isin(shared)]
     rows = rows[
         (rows["condition"] == condition)
-        & (rows["seed"].isin(shared) | (not shared))
         & (rows["view"] == column.view)
         & (rows["mode"] == column.mode)
         & rows["horizon"].isin(column.horizons)

@@ -19,6 +19,7 @@ import yaml
 
 from roma_pyg.analysis.table import format_error
 from roma_pyg.cli.bench import main
+from roma_pyg.experiments.plots import fit_points
 from roma_pyg.experiments.records import read_record, same_options, write_record
 from roma_pyg.experiments.report import condition_section
 from roma_pyg.experiments.runner import Place, tuned
@@ -167,6 +168,8 @@ def test_means_are_of_seeds_that_all_methods_have_finished(finished):
     assert shared_seeds(partial, "one") == [0]
     assert list(values(partial, "one", column)) == [0]
     assert list(values(partial, "one", column, every_seed=True)) == [0, 1]
+    fit = results.experiment.fits[0]
+    assert fit_points(partial, fit, column) == fit_points(results, fit, column)
     text = "\n".join(condition_section(partial, "one"))
     assert "all methods have finished so far: 0." in text
     assert "so far" not in "\n".join(condition_section(results, "one"))
