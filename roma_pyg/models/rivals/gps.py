@@ -16,7 +16,9 @@ class GraphGPS(SingleLevel):
 
     Each of ``operator.layers`` layers adds a gated graph convolution (Bresson & Laurent 2017,
     arXiv:1711.07553) and attention over all nodes of the subgraph, and applies an MLP. A gated
-    convolution before them brings the halo in.
+    convolution before them brings the halo in. The norms are over the nodes of each subgraph
+    (GraphNorm, Cai et al. 2021, arXiv:2009.03294): as with the batch norms of the original, what
+    all nodes have in common cannot outgrow what tells them apart, and no running means are needed.
     """
 
     def make_layers(self, width: int, layers: int) -> None:
@@ -31,8 +33,7 @@ class GraphGPS(SingleLevel):
                 ResGatedGraphConv(width, width),
                 heads=operator.heads,
                 dropout=operator.dropout,
-                norm="layer_norm",
-                norm_kwargs={"mode": "node"},
+                norm="graph_norm",
             )
             for _ in range(layers)
         )
