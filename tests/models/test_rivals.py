@@ -120,6 +120,17 @@ def test_the_same_seed_gives_the_same_model(tiny, kind):
     assert torch.equal(first, second)
 
 
+def test_what_all_nodes_have_in_common_does_not_hide_their_differences(tiny):
+    """Large biases of GraphGPS layers drown the tokens behind layer norms."""
+    model, batch = rival(tiny, "gps"), tiny.batch(2)
+    before = model.represent(batch).branch
+    with torch.no_grad():
+        for layer in model.layers:
+            layer.conv.bias.copy_(100 * torch.randn_like(layer.conv.bias))
+            layer.mlp[3].bias.copy_(100 * torch.randn_like(layer.mlp[3].bias))
+    torch.testing.assert_close(model.represent(batch).branch, before, rtol=1e-2, atol=1e-2)
+
+
 def test_slice_attention_is_attention_among_means_of_slices():
     """With weights that put each node into one slice, as with plain group means."""
     torch.manual_seed(0)
