@@ -167,8 +167,7 @@ def values(
         every_seed: Keep seeds that only some methods have finished, though others have.
     """
     rows = results.scores
-    shared = shared_seeds(results, condition)
-    if shared and not every_seed:
+    if not every_seed and (shared := shared_seeds(results, condition)):
         rows = rows[rows["seed"].isin(shared)]
     rows = rows[
         (rows["condition"] == condition)
