@@ -7,6 +7,8 @@ standard output, see `main`.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import importlib
 import json
 import os
@@ -41,6 +43,8 @@ from roma_pyg.training.module import RomaModule
 from roma_pyg.training.run import train
 
 STEPS, VALIDATED, SAVED = 24, 6, 4
+# Seconds; over twenty times what an attempt takes on a slow core.
+DEADLINE = 200
 
 
 def make_series() -> roma_pyg.GraphSeries:
@@ -137,8 +141,12 @@ def plant(place: str, call: int, moment: str) -> None:
     setattr(owner, name, deadly)
 
 
-def attempt(config: RunConfig, data: GraphSeriesData, kill: dict[str, Any] | None) -> int:
+def attempt(config: RunConfig, data: GraphSeriesData, kill: dict[str, Any] | None) -> int | str:
     """Train in a child; return its exit code, which is negative after a signal.
+
+    The child leads a process group of its own, so that nothing it started outlives it. One that is
+    not through after `DEADLINE` seconds is stuck: all its processes tell where, in the standard
+    error, and the attempt returns ``"stuck"``.
 
     Args:
         config: The run.
@@ -149,6 +157,8 @@ def attempt(config: RunConfig, data: GraphSeriesData, kill: dict[str, Any] | Non
     if child == 0:
         code = 1
         try:
+            os.setpgid(0, 0)
+            faulthandler.register(signal.SIGUSR1)
             RomaModule.training_step = draw_from_everywhere(RomaModule.training_step)
             if kill and "place" in kill:
                 plant(**kill)
@@ -157,19 +167,31 @@ def attempt(config: RunConfig, data: GraphSeriesData, kill: dict[str, Any] | Non
         finally:
             sys.stderr.flush()
             os._exit(code)
-    clock = (
-        threading.Timer(kill["seconds"], os.kill, (child, signal.SIGKILL))
-        if (kill and "seconds" in kill)
-        else None
-    )
-    if clock:
+    # Here, too: whichever of the two is first.
+    with contextlib.suppress(PermissionError, ProcessLookupError):
+        os.setpgid(child, child)
+    stuck = threading.Event()
+
+    def give_up() -> None:
+        stuck.set()
+        os.killpg(child, signal.SIGUSR1)
+        time.sleep(2)
+        os.kill(child, signal.SIGKILL)
+
+    clocks = [threading.Timer(DEADLINE, give_up)]
+    if kill and "seconds" in kill:
+        clocks.append(threading.Timer(kill["seconds"], os.kill, (child, signal.SIGKILL)))
+    for clock in clocks:
         clock.start()
     # Without reaping, so that the number of the child cannot be given to another process.
     os.waitid(os.P_PID, child, os.WEXITED | os.WNOWAIT)
-    if clock:
+    for clock in clocks:
         clock.cancel()
         clock.join()
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    # The group is there as long as its leader is not reaped.
+    os.killpg(child, signal.SIGKILL)
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return "stuck" if stuck.is_set() else code
 
 
 def main() -> None:
