@@ -17,6 +17,7 @@ BASE = {
     "config",
     "exchange",
     "kernels",
+    "locks",
     "ranks",
     "reading",
     "recipes",

@@ -11,7 +11,6 @@ import math
 import os
 import secrets
 import shutil
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,6 +26,7 @@ from roma_pyg.data.array_files import map_npy
 from roma_pyg.data.graph import Graph
 from roma_pyg.data.pages import find_map
 from roma_pyg.data.series import POSITION, GraphSeries
+from roma_pyg.locks import only_process
 from roma_pyg.reading import read_json
 
 METADATA = "metadata.json"
@@ -200,32 +200,14 @@ def only_writer(path: Path) -> Iterator[None]:
     Args:
         path: Folder of the data set, which need not exist; see whether it does once inside.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if sys.platform == "win32":
-        yield
-        return
-    import fcntl
 
-    file = path.with_name(f".{path.name}.lock")
-    while True:
-        with file.open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                _LOGGER.warning("Waiting for another process that makes the data set '%s'.", path)
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            except OSError:
-                yield
-                return
-            # The one we waited for has removed its file; the lock that counts is on a new one.
-            if not _is_open_file(file, lock.fileno()):
-                continue
-            try:
-                _remove_leftovers(path)
-                yield
-            finally:
-                file.unlink(missing_ok=True)
-            return
+    def tell() -> None:
+        _LOGGER.warning("Waiting for another process that makes the data set '%s'.", path)
+
+    with only_process(path, tell) as alone:
+        if alone:
+            _remove_leftovers(path)
+        yield
 
 
 def file_digest(path: Path) -> str:
@@ -431,11 +413,3 @@ def _remove_leftovers(path: Path) -> None:
     for folder in path.parent.glob(f".{glob.escape(path.name)}.{token}.partial"):
         _LOGGER.warning("Removing '%s', left by a process that was killed.", folder)
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_open_file(file: Path, descriptor: int) -> bool:
-    """Whether a path still names the file that is open."""
-    try:
-        return os.path.samestat(file.stat(), os.fstat(descriptor))
-    except FileNotFoundError:
-        return False

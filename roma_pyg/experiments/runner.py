@@ -7,16 +7,24 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.experiments.board import Board
 from roma_pyg.experiments.records import placeless, read_record, same_options, write_record
 from roma_pyg.experiments.spec import SIMPLE, EvaluationPlan, Experiment, Run, from_section
+from roma_pyg.locks import Busy, only_process
+
+State = Literal["done", "failed", "busy"]
+POLL = 2.0
+"""Seconds between looks at runs that another process does."""
+DATA = "__data"
+"""Behind the name of a run in files of the making of its data."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +48,13 @@ class Place:
         """File of the record of a run."""
         return self.folder / "records" / f"{run.slug}.json"
 
-    def log(self, run: Run) -> Path:
-        """File with what a run printed."""
-        return self.folder / "logs" / f"{run.slug}.log"
+    def job(self, run: Run, prepare: bool = False) -> Path:
+        """File that tells a worker what to do: a run, or only its data."""
+        return self.folder / "jobs" / f"{run.slug}{DATA if prepare else ''}.json"
+
+    def log(self, run: Run, prepare: bool = False) -> Path:
+        """File with what a run printed, or the making of its data."""
+        return self.folder / "logs" / f"{run.slug}{DATA if prepare else ''}.log"
 
     def located(self, run: Run) -> Run:
         """The run with its folder in the configuration."""
@@ -142,6 +154,8 @@ def run_experiment(
 ) -> None:
     """Search, then train and score all runs that are not finished.
 
+    Processes that do so at the same time share the runs, and wait for those of each other.
+
     Args:
         experiment: What is run.
         root: Folder of all experiments; records go to ``root/NAME/PROFILE/records``.
@@ -192,35 +206,58 @@ def _perform(
     if not waiting:
         return
     _prepare(place, waiting, threads * jobs, board)
+    count = len(waiting)
     failed: list[Run] = []
     start, done = time.monotonic(), 0
-    stop = threading.Event()
-    with ThreadPoolExecutor(jobs) as pool:
-        futures = {pool.submit(_launch, place, run, threads, stop, board): run for run in waiting}
-        try:
-            for future in as_completed(futures):
-                run, done = futures[future], done + 1
-                left = (time.monotonic() - start) / done * (len(waiting) - done)
-                head = f"[{done:>3}/{len(waiting)}] {_title(run)}"
-                if future.result():
-                    record = read_record(place.record(run))
-                    assert record is not None
-                    for twin in twins.get(run.slug, ()):
-                        _copy(place, record, twin)
-                    board.write(f"{head}  {outcome(record)}  {_duration(left)} left")
-                else:
+    told = False
+    while waiting:
+        elsewhere = []
+        with closing(_launch_all(place, waiting, jobs, threads, board)) as ended:
+            for run, state in ended:
+                if state == "busy":
+                    elsewhere.append(run)
+                    continue
+                done += 1
+                left = (time.monotonic() - start) / done * (count - done)
+                head = f"[{done:>3}/{count}] {_title(run)}"
+                if state == "failed":
                     failed.append(run)
                     board.write(f"{head}  FAILED, see {place.log(run)}")
+                    continue
+                record = read_record(place.record(run))
+                assert record is not None
+                for twin in twins.get(run.slug, ()):
+                    _copy(place, record, twin)
+                board.write(f"{head}  {outcome(record)}  {_duration(left)} left")
+        waiting = elsewhere
+        if waiting:
+            if not told:
+                names = ", ".join(run.slug for run in waiting)
+                board.write(f"waiting for another roma-bench, which does {names}")
+                told = True
+            time.sleep(POLL)
+    if failed:
+        raise ExperimentError(
+            f"Expected all {count} runs to finish (got {len(failed)} failures: "
+            f"{', '.join(run.slug for run in failed)}); see {place.folder / 'logs'}. The same "
+            "command tries them again."
+        )
+
+
+def _launch_all(
+    place: Place, runs: list[Run], jobs: int, threads: int, board: Board
+) -> Generator[tuple[Run, State]]:
+    """Launch runs, several at a time; yields them as they end."""
+    stop = threading.Event()
+    with ThreadPoolExecutor(jobs) as pool:
+        futures = {pool.submit(_launch, place, run, threads, stop, board): run for run in runs}
+        try:
+            for future in as_completed(futures):
+                yield futures[future], future.result()
         except BaseException:
             stop.set()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
-    if failed:
-        raise ExperimentError(
-            f"Expected all {len(waiting)} runs to finish (got {len(failed)} failures: "
-            f"{', '.join(run.slug for run in failed)}); see {place.folder / 'logs'}. The same "
-            "command tries them again."
-        )
 
 
 def _without_twins(place: Place, waiting: list[Run]) -> tuple[list[Run], dict[str, list[Run]]]:
@@ -283,13 +320,29 @@ def _prepare(place: Place, runs: Iterable[Run], threads: int, board: Board) -> N
         seen += new
         names = ", ".join(name for _, name, _ in new)
         board.write(f"data set {names}")
-        if not _launch(place, run, threads, threading.Event(), board, prepare=True):
+        if not _work(place, run, threads, threading.Event(), board, prepare=True):
             raise ExperimentError(
-                f"Expected to make the data set '{names}' (it failed); see {place.log(run)}."
+                f"Expected to make the data set '{names}' (it failed); see "
+                f"{place.log(run, prepare=True)}."
             )
 
 
-def _launch(
+def _launch(place: Place, run: Run, threads: int, stop: threading.Event, board: Board) -> State:
+    """Train and score a run, unless another process does."""
+    if stop.is_set():
+        return "failed"
+    path = place.job(run)
+    try:
+        with only_process(path):
+            # Another one may have finished it meanwhile.
+            if place.finished(run) or _work(place, run, threads, stop, board):
+                return "done"
+            return "failed"
+    except Busy:
+        return "busy"
+
+
+def _work(
     place: Place,
     run: Run,
     threads: int,
@@ -300,12 +353,10 @@ def _launch(
     """Run a worker; whether it succeeded."""
     from roma_pyg.experiments.worker import Job
 
-    if stop.is_set():
-        return False
     job = replace(Job.of(place.experiment, place.located(run), place.record(run)), prepare=prepare)
-    path = place.folder / "jobs" / f"{run.slug}.json"
+    path = place.job(run, prepare)
     job.write(path)
-    log = place.log(run)
+    log = place.log(run, prepare)
     log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | {
         "OMP_NUM_THREADS": str(threads),

@@ -6,6 +6,7 @@ import itertools
 import json
 import logging
 import warnings
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from roma_pyg.analysis.evaluation import Evaluation, choose_times, evaluate
 from roma_pyg.analysis.scores import Mode
 from roma_pyg.config import RunConfig, TrainingConfig
 from roma_pyg.data.datamodule import GraphSeriesData
+from roma_pyg.locks import Busy, only_process
 from roma_pyg.models.baselines import fit_baselines
 from roma_pyg.models.forecast import BaseForecaster, RomaForecaster
 from roma_pyg.models.forecaster import Forecaster
@@ -46,6 +48,8 @@ from roma_pyg.training.resuming import find_checkpoint, naming_last_good, naming
 from roma_pyg.training.stopping import Stopped, StopSignals
 from roma_pyg.writing import write_text
 
+_LOGGER = logging.getLogger(__name__)
+
 CONFIG, SUMMARY = "config.yaml", "summary.json"
 
 MANY_NODES = 200_000
@@ -55,14 +59,15 @@ MANY_NODES = 200_000
 def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: bool = True) -> Path:
     """Train a model; everything about the run lands in one folder.
 
-    The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if there
-    is such a run already and it is not resumed) gets ``config.yaml`` (the resolved configuration),
+    The folder ``training.output/training.name`` (with ``-2``, ``-3``, ... behind the name if a run
+    has or begins one and is not resumed) gets ``config.yaml`` (the resolved configuration),
     ``best.ckpt``, ``last.ckpt`` and ``previous.ckpt``, the TensorBoard events, and ``summary.json``
     (steps per second, memory, share of time spent on the dashboard, and what the effective law
     leaves unexplained).
 
     A run that was stopped and is resumed ends with the weights of one that was not, bit by bit on
-    a CPU. A run that is finished is left as it is by ``training.resume``.
+    a CPU. A run that is finished is left as it is by ``training.resume``. While another process
+    trains in the folder, as a job that is stopped for this one, it is waited for.
 
     Several ranks, as ``torchrun`` starts them, train together: each takes ``data.graphs_per_batch``
     subgraphs per step, and the gradient is that of one process with all of them. Rank 0 generates
@@ -92,8 +97,8 @@ def train(config: RunConfig, *, data: GraphSeriesData | None = None, progress: b
         ('runs/tiny', ['best.ckpt', 'last.ckpt', 'previous.ckpt'])
     """
     options = config.training
-    with exchange.connected(options.timeout):
-        folder, path, finished = exchange.tell(lambda: _claim(options))
+    with exchange.connected(options.timeout), ExitStack() as claims:
+        folder, path, finished = exchange.tell(lambda: _claim(options, claims))
         if finished:
             return folder
         checkpoint = None if path is None else read_checkpoint(path)
@@ -373,18 +378,44 @@ def _accelerator(options: TrainingConfig) -> str:
     return options.accelerator
 
 
-def _claim(options: TrainingConfig) -> tuple[Path, Path | None, bool]:
-    """Return the folder of the run, the checkpoint to resume from, and whether it is finished."""
+def _claim(options: TrainingConfig, claims: ExitStack) -> tuple[Path, Path | None, bool]:
+    """Become the only process that trains in a folder.
+
+    Args:
+        options: Names the folder.
+        claims: Gets the lock of the folder.
+
+    Returns:
+        The folder of the run, the checkpoint to resume from, and whether the run is finished.
+    """
     folder = Path(options.output) / options.name
     if options.resume:
         # With `auto` a job that begins and one that goes on are the same: no other folder.
+        claims.enter_context(only_process(folder, lambda: _wait_for(folder)))
         found = find_checkpoint(folder, options.resume)
         finished = found is not None and found.step >= options.max_steps
         path = None if found is None else found.path
         return folder, path, finished and (folder / SUMMARY).is_file()
     names = itertools.chain([options.name], (f"{options.name}-{n}" for n in itertools.count(2)))
     free = (Path(options.output) / name for name in names)
-    return next(path for path in free if not (path / CONFIG).exists()), None, False
+    return next(path for path in free if _begins(path, claims)), None, False
+
+
+def _wait_for(folder: Path) -> None:
+    _LOGGER.warning("Waiting for another process that trains in '%s'.", folder)
+
+
+def _begins(folder: Path, claims: ExitStack) -> bool:
+    """Claim a folder for a new run, unless it has one or another process begins one there."""
+    with ExitStack() as claim:
+        try:
+            claim.enter_context(only_process(folder))
+        except Busy:
+            return False
+        if (folder / CONFIG).exists():
+            return False
+        claims.enter_context(claim.pop_all())
+        return True
 
 
 class _quiet_lightning:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,6 +28,7 @@ from roma_pyg.experiments.report import condition_section
 from roma_pyg.experiments.runner import Place, tuned
 from roma_pyg.experiments.spec import load_experiment
 from roma_pyg.experiments.tables import Column, collect, shared_seeds, values
+from roma_pyg.locks import only_process
 
 SMALL = {
     "options": {
@@ -301,11 +305,12 @@ def test_conditions_with_the_same_data_share_their_simple_forecasts(finished, tm
     place = Place(tmp_path, load_experiment(other))
     runs = [r for r in place.experiment.runs() if r.member == "simple forecasts" and r.seed == 0]
     assert main([*words, "--conditions", "one", "wide", "two"]) == 0
-    logs = [path.stem for path in (tmp_path / "tiny/small/logs").iterdir()]
-    assert sorted(logs) == ["one__simple-forecasts__seed0", "two__simple-forecasts__seed0"]
+    logs = tmp_path / "tiny/small/logs"
+    done = ["one__simple-forecasts__seed0", "two__simple-forecasts__seed0"]
+    assert sorted(path.stem for path in logs.glob("*seed0.log")) == done
     assert main(words) == 0
     assert "runs: 4, of which 3 are finished" in capsys.readouterr().out
-    assert len(list((tmp_path / "tiny/small/logs").iterdir())) == 2
+    assert sorted(path.stem for path in logs.glob("*seed0.log")) == done
     records = {run.condition: place.finished(run) for run in runs}
     assert records["one"]["scores"] != records["two"]["scores"]
     for name in ("wide", "long"):
@@ -336,6 +341,45 @@ def test_goes_on_after_it_was_stopped(finished, tmp_path):
     after = {p.name: p.stat().st_mtime_ns for p in records.iterdir()}
     assert len(after) == 2
     assert {name: after[name] for name in left} == left
+
+
+def test_runs_of_another_process_are_waited_for(finished, tmp_path):
+    path, output = finished
+    shutil.copytree(output / "tiny/small/records", tmp_path / "tiny/small/records")
+    place = Place(tmp_path, load_experiment(path))
+    runs = place.experiment.runs(tuned(place))
+    mine, other = (
+        next(r for r in runs if (r.condition, r.member, r.seed) == ("one", member, 1))
+        for member in ("ROMA", "DON")
+    )
+    record = read_record(place.record(other))
+    for run in (mine, other):
+        place.record(run).unlink()
+    words = ["run", str(path), "--output", str(tmp_path), "--conditions", "one"]
+    with ExitStack() as elsewhere:
+        elsewhere.enter_context(only_process(place.job(other)))
+
+        def finish() -> None:
+            while "waiting for another roma-bench" not in board.getvalue():
+                time.sleep(0.1)
+            write_record(place.record(other), record)
+            elsewhere.close()
+
+        board = io.StringIO()
+        thread = threading.Thread(target=finish, daemon=True)
+        thread.start()
+        with redirect_stdout(board):
+            assert main(words) == 0
+        thread.join()
+    printed = board.getvalue()
+    # What is free is done before.
+    assert printed.index("[  1/2] one        ROMA") < printed.index("waiting for another")
+    assert f"which does {other.slug}\n" in printed
+    assert "[  2/2] one        DON" in printed
+    logs = {path.stem for path in (tmp_path / "tiny/small/logs").iterdir()}
+    assert mine.slug in logs
+    assert other.slug not in logs
+    assert not list((tmp_path / "tiny/small/jobs").glob(".*.lock"))
 
 
 def test_records_are_whole_or_not_there(tmp_path):

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 pytestmark = [
     pytest.mark.slow,
@@ -113,6 +114,39 @@ def test_a_scheduler_stops_a_job_and_the_next_one_goes_on(place: Path, start: St
     code, errors = finish(start("--max_steps", str(steps[1] + 3), "--resume", "auto"))
     assert code == 0, errors
     assert step_of(place / LAST) == steps[1] + 3
+    assert [path.name for path in (place / "runs").iterdir()] == ["tiny"]
+
+
+def test_jobs_that_begin_at_the_same_time_have_folders_of_their_own(
+    place: Path, start: Start
+) -> None:
+    seeds = {"1", "2"}
+    jobs = [start("--max_steps", "4", "--training.seed", seed) for seed in seeds]
+    for job in jobs:
+        code, errors = finish(job)
+        assert code == 0, errors
+    runs = sorted((place / "runs").iterdir())
+    assert [path.name for path in runs] == ["tiny", "tiny-2"]
+    for path in runs:
+        seed = yaml.safe_load((path / "config.yaml").read_text())["training"]["seed"]
+        seeds.remove(str(seed))
+        assert step_of(path / "last.ckpt") == 4
+
+
+def test_a_job_waits_for_the_one_that_it_takes_over(place: Path, start: Start) -> None:
+    words = ["--max_steps", "4", "--resume", "auto"]
+    first = start(*words)
+    assert any("step" in line for line in lines_until(first, "step"))
+    os.kill(first.pid, signal.SIGSTOP)
+    second = start(*words)
+    waiting = "Waiting for another process that trains in 'runs/tiny'"
+    assert waiting in list(lines_until(second, waiting))[-1]
+    os.kill(first.pid, signal.SIGCONT)
+    for job in (first, second):
+        code, errors = finish(job)
+        assert code == 0, errors
+    # The other one had finished, so nothing was left to do.
+    assert step_of(place / LAST) == 4
     assert [path.name for path in (place / "runs").iterdir()] == ["tiny"]
 
 
