@@ -47,7 +47,7 @@ def only_process(path: Path, busy: Callable[[], None] = refuse) -> Iterator[bool
         return
     import fcntl
 
-    file, owner = path.with_name(f".{path.name}.lock"), os.getpid()
+    file = path.with_name(f".{path.name}.lock")
     while True:
         lock = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         _HELD.add(lock)
@@ -66,7 +66,8 @@ def only_process(path: Path, busy: Callable[[], None] = refuse) -> Iterator[bool
             try:
                 yield True
             finally:
-                if os.getpid() == owner:
+                # A forked process has let go.
+                if lock in _HELD:
                     file.unlink(missing_ok=True)
             return
         finally:

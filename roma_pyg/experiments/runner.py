@@ -23,8 +23,6 @@ from roma_pyg.locks import Busy, only_process
 State = Literal["done", "failed", "busy"]
 POLL = 2.0
 """Seconds between looks at runs that another process does."""
-DATA = "__data"
-"""Behind the name of a run in files of the making of its data."""
 
 
 @dataclass(frozen=True)
@@ -50,11 +48,11 @@ class Place:
 
     def job(self, run: Run, prepare: bool = False) -> Path:
         """File that tells a worker what to do: a run, or only its data."""
-        return self.folder / "jobs" / f"{run.slug}{DATA if prepare else ''}.json"
+        return self.folder / "jobs" / f"{_stem(run, prepare)}.json"
 
     def log(self, run: Run, prepare: bool = False) -> Path:
         """File with what a run printed, or the making of its data."""
-        return self.folder / "logs" / f"{run.slug}{DATA if prepare else ''}.log"
+        return self.folder / "logs" / f"{_stem(run, prepare)}.log"
 
     def located(self, run: Run) -> Run:
         """The run with its folder in the configuration."""
@@ -98,6 +96,11 @@ class Place:
                 for name, data in wanted.items()
             )
         )
+
+
+def _stem(run: Run, prepare: bool) -> str:
+    """Name of the files of a run, or of the making of its data."""
+    return f"{run.slug}__data" if prepare else run.slug
 
 
 @dataclass(frozen=True)

@@ -134,7 +134,8 @@ def test_jobs_that_begin_at_the_same_time_have_folders_of_their_own(
 
 
 def test_a_job_waits_for_the_one_that_it_takes_over(place: Path, start: Start) -> None:
-    words = ["--max_steps", "4", "--resume", "auto"]
+    # A line is printed after ten steps: the first one is then far from its end.
+    words = ["--max_steps", "100", "--resume", "auto"]
     first = start(*words)
     assert any("step" in line for line in lines_until(first, "step"))
     os.kill(first.pid, signal.SIGSTOP)
@@ -146,7 +147,7 @@ def test_a_job_waits_for_the_one_that_it_takes_over(place: Path, start: Start) -
         code, errors = finish(job)
         assert code == 0, errors
     # The other one had finished, so nothing was left to do.
-    assert step_of(place / LAST) == 4
+    assert step_of(place / LAST) == 100
     assert [path.name for path in (place / "runs").iterdir()] == ["tiny"]
 
 
