@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from itertools import cycle
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter
 
 from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION, log_axis
 from roma_pyg.analysis.power_law import PowerLaw, power_law
@@ -84,11 +86,14 @@ def curves_figure(results: Results, tag: str, label: str) -> Figure:
     return figure
 
 
-def fit_points(results: Results, fit: Fit, column: Column) -> tuple[list[float], list[float]]:
-    """Sizes and errors of the runs that a fit is over, seed by seed."""
+def fit_points(
+    results: Results, fit: Fit, column: Column
+) -> tuple[list[float], list[float], list[int]]:
+    """Sizes, errors and seeds of the runs that a fit is over."""
     member = fit.member or results.experiment.reference
     x: list[float] = []
     y: list[float] = []
+    seeds: list[int] = []
     for condition in fit.conditions:
         table = values(results, condition, column, every_seed=True)
         for _, run in rows_of(results.runs, condition, member).iterrows():
@@ -97,27 +102,38 @@ def fit_points(results: Results, fit: Fit, column: Column) -> tuple[list[float],
                 if math.isfinite(value) and value > 0:
                     x.append(float(run[fit.x]))
                     y.append(value)
-    return x, y
+                    seeds.append(int(run["seed"]))
+    return x, y, seeds
 
 
 def fit_figure(results: Results, fit: Fit, columns: list[Column]) -> tuple[Figure, list[PowerLaw]]:
-    """Errors against size with their power laws, one panel per column."""
-    figure = Figure(figsize=(3.3 * len(columns) + 0.5, 3.1), layout="constrained")
+    """Errors against size with their power laws, a panel per column and a colour per seed.
+
+    Each seed has a graph of its own, and so a prefactor of its own; the exponent is that of all.
+    """
+    figure = Figure(figsize=(3.3 * len(columns) + 1.2, 3.1), layout="constrained")
     axes = figure.subplots(1, len(columns), squeeze=False)[0]
     laws = []
     for axis, column in zip(axes, columns, strict=True):
-        x, y = fit_points(results, fit, column)
-        law = power_law(x, y)
+        x, y, seeds = fit_points(results, fit, column)
+        law = power_law(x, y, seeds)
         laws.append(law)
-        grid = np.geomspace(min(x), max(x), 50)
-        axis.plot(x, y, "o", color=VERMILION, ms=4, alpha=0.8)
-        axis.plot(grid, law(grid), "-", color=BLACK, lw=1)
+        for seed, color in zip(sorted(set(seeds)), cycle(CYCLE)):
+            at = [i for i, s in enumerate(seeds) if s == seed]
+            own = np.asarray(x)[at]
+            grid = np.geomspace(own.min(), own.max(), 50)
+            axis.plot(own, np.asarray(y)[at], "o", color=color, ms=4, label=f"seed {seed}")
+            axis.plot(grid, law(grid, seed), "-", color=color, lw=1)
         axis.set_xscale("log")
         axis.set_yscale("log")
         log_axis(axis.yaxis)
+        log_axis(axis.xaxis)
+        axis.xaxis.set_major_formatter(EngFormatter(sep=""))
         axis.grid(alpha=0.25, lw=0.6, which="both")
         text = f"exponent {law.exponent:.3f} [{law.low:.3f}, {law.high:.3f}]"
         axis.set_title(f"{column.title}\n{text}", fontsize=9)
         axis.set_xlabel(AXES[fit.x], fontsize=9)
         axis.set_ylabel("sMSPE x 1e-2", fontsize=9)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
     return figure, laws

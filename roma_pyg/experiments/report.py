@@ -159,7 +159,10 @@ def _figures(results: Results, folder: Path) -> Iterator[str]:
             yield ""
             continue
         _save(figure, folder / f"power_law_{fit.x}.png")
-        yield f"**Power law, error ~ {fit.x}^-a** (95 % confidence interval)"
+        yield (
+            f"**Power law, error ~ {fit.x}^-a** (95 % confidence interval): one exponent for all "
+            "seeds, and a prefactor for each, as each has data of its own; R2 within seeds"
+        )
         yield ""
         yield "| | a | low | high | R2 | points |"
         yield "| --- | ---: | ---: | ---: | ---: | ---: |"
