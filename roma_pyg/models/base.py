@@ -212,6 +212,8 @@ def _ridge(lags: Tensor, target: Tensor, share: Tensor, penalty: float) -> Tenso
         cross.addmm_(known.T, part * wanted)
     slopes = gram.diagonal(dim1=1, dim2=2)[:, :-1]
     slopes.add_(penalty * slopes.mean(dim=1, keepdim=True) + 1e-14)
-    weight = torch.linalg.solve(gram, cross.T.unsqueeze(-1)).squeeze(-1)
+    # Positive definite. The batched LU of torch 2.13 fails in its second thread once a process has
+    # generated data with two.
+    weight = torch.cholesky_solve(cross.T.unsqueeze(-1), torch.linalg.cholesky(gram)).squeeze(-1)
     weight[:, -1] -= weight[:, :-1] @ center
     return weight
