@@ -81,9 +81,14 @@ def curves_figure(results: Results, tag: str, label: str) -> Figure:
         axis.set_xlabel("Optimiser steps", fontsize=9)
         axis.set_ylabel(label, fontsize=9)
         axis.grid(alpha=0.25, lw=0.6, which="both")
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
+    _legend(figure)
     return figure
+
+
+def _legend(figure: Figure) -> None:
+    """One legend for all panels, beside them."""
+    handles, names = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
 
 
 def fit_points(
@@ -134,6 +139,5 @@ def fit_figure(results: Results, fit: Fit, columns: list[Column]) -> tuple[Figur
         axis.set_title(f"{column.title}\n{text}", fontsize=9)
         axis.set_xlabel(AXES[fit.x], fontsize=9)
         axis.set_ylabel("sMSPE x 1e-2", fontsize=9)
-    handles, names = axes[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside right upper", fontsize=8, frameon=False)
+    _legend(figure)
     return figure, laws
