@@ -194,4 +194,4 @@ def _origin(results: Results) -> dict[str, Any]:
 
 def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as stream:
-        figure.savefig(stream, format="png", dpi=150)
+        figure.savefig(stream, format="png", dpi=110)
