@@ -17,6 +17,7 @@ BASE = {
     "config",
     "exchange",
     "kernels",
+    "least_squares",
     "locks",
     "ranks",
     "reading",

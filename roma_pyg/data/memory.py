@@ -21,6 +21,7 @@ from roma_pyg.data.crossfit import block_edges, block_of, kept_times
 from roma_pyg.data.graph import IntArray
 from roma_pyg.data.history import History
 from roma_pyg.data.surroundings import Surroundings
+from roma_pyg.least_squares import solve_normal
 
 PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
 """Candidates of the ridge penalty per node, relative to the variance of a lag."""
@@ -361,7 +362,7 @@ class NodeMemory(nn.Module):
                 gram = one + sum(piece[2] for piece in kept)
                 nothing = one.new_zeros(len(known), self.size, 1)
                 cross = sum((piece[3] for piece in kept), nothing)
-                memory = torch.linalg.solve(gram, cross).squeeze(-1).float().numpy()
+                memory = solve_normal(gram, cross).squeeze(-1).float().numpy()
                 result[row, place, : self.size] = memory
             result[:, place, self.size :] = loadings[-1 - blocks :]
             bar.update(len(known))
@@ -406,7 +407,7 @@ class NodeMemory(nn.Module):
             seen, missed = effect[:, early], error[:, early]
             gram, cross = (seen.mT @ seen).double(), (seen.mT @ missed).double()
             for number, inflation in enumerate(INFLATIONS):
-                memory = torch.linalg.solve(inflation * one + gram, cross).float()
+                memory = solve_normal(inflation * one + gram, cross).float()
                 left = error[:, rest] - effect[:, rest] @ memory
                 loss[number] += left.square().sum()
         return INFLATIONS[int((loss <= SLACK * loss.min()).nonzero()[0])]
@@ -595,7 +596,7 @@ def _solve(gram: Tensor, cross: Tensor, penalty: float) -> Tensor:
     """Ridge solution with a penalty relative to the mean variance of a lag."""
     unit = gram.diagonal(dim1=-2, dim2=-1)[..., :-1].mean()
     eye = torch.eye(gram.shape[-1], dtype=gram.dtype)
-    return torch.linalg.solve(gram + (penalty * unit + 1e-14) * eye, cross)
+    return solve_normal(gram + (penalty * unit + 1e-14) * eye, cross)
 
 
 def _best_penalty(early: _Moments, late: _Moments, shared: Tensor) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController
 from torch import Tensor
 
 from roma_pyg.config import KuramotoConfig
@@ -360,15 +362,17 @@ def true_forecast(series: KuramotoSeries, time: int, horizon: int) -> NDArray[np
 @contextmanager
 def threads_for(count: int) -> Iterator[None]:
     """Run small systems on one thread, then go on with as many as before."""
-    before = torch.get_num_threads()
-    if count >= ONE_THREAD_BELOW or before == 1:
+    if count >= ONE_THREAD_BELOW:
         yield
         return
-    torch.set_num_threads(1)
-    try:
+    # Not by torch.set_num_threads, after which MKL errs; see `roma_pyg.least_squares`.
+    with _pools().limit(limits=1, user_api="openmp"):
         yield
-    finally:
-        torch.set_num_threads(before)
+
+
+@lru_cache
+def _pools() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _tensor(theta: Phases) -> Tensor:

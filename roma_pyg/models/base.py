@@ -10,6 +10,8 @@ import torch
 from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
+from roma_pyg.least_squares import solve_normal
+
 EPSILON = 1e-4
 """What the sMSPE adds to its denominator."""
 
@@ -212,8 +214,6 @@ def _ridge(lags: Tensor, target: Tensor, share: Tensor, penalty: float) -> Tenso
         cross.addmm_(known.T, part * wanted)
     slopes = gram.diagonal(dim1=1, dim2=2)[:, :-1]
     slopes.add_(penalty * slopes.mean(dim=1, keepdim=True) + 1e-14)
-    # Positive definite. The batched LU of torch 2.13 fails in its second thread once a process has
-    # generated data with two.
-    weight = torch.cholesky_solve(cross.T.unsqueeze(-1), torch.linalg.cholesky(gram)).squeeze(-1)
+    weight = solve_normal(gram, cross.T.unsqueeze(-1)).squeeze(-1)
     weight[:, -1] -= weight[:, :-1] @ center
     return weight
