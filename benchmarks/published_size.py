@@ -127,7 +127,7 @@ class Step:
         """All loss terms, added."""
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.half):
             output = self.model(batch)
-        scale = self.model.base.scale_at(batch.steps)
+        scale = self.model.base.scale[batch.steps - 1]
         data, _ = data_loss(output, torch.ones_like(scale), 0.1, scale, 0.5)
         residual, _ = residual_loss(output, self.weights)
         return data + penalty_loss(output.penalties, self.model.config.pool) + residual

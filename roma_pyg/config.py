@@ -580,6 +580,7 @@ class OperatorConfig:
         neighbors: The feed-forward network of a block also sees the coupling-weighted mean of the
             neighbours of a token on its level.
         num_functions: Gaussian random functions that lift each window value.
+        window: A token also gets its window through a gated network; false as published.
         context: Positional embedding from the graph features of the token.
         level_embedding: Learned embedding of the level.
         fine_index: Scale of the learned index embedding on the fine level; 0 turns it off.
@@ -592,6 +593,7 @@ class OperatorConfig:
     heads: int = 4
     neighbors: bool = True
     num_functions: int = 4
+    window: bool = True
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25
@@ -720,6 +722,12 @@ class ModelConfig:
         base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
             lags, fitted on the training part by least squares relative to the value,
             ``persistence`` the last value, ``none`` nothing (as published).
+        correction: What the network corrects it by is in units of an error ``relative`` to the
+            base forecast, so that small values keep their precision, or ``absolute``. The same
+            without a base forecast.
+        compand: Windows enter the network by ``asinh(w / compand)``, so that values below about
+            this one, in units of the observable, are told apart as well as large ones; 0 leaves
+            them as they are (as published).
         initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
             or ``orthogonal`` (as published).
     """
@@ -734,12 +742,15 @@ class ModelConfig:
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     effective: EffectiveConfig = field(default_factory=EffectiveConfig)
     base: Literal["linear", "persistence", "none"] = "linear"
+    correction: Literal["relative", "absolute"] = "relative"
+    compand: float = 0.05
     initialization: Literal["default", "orthogonal"] = "default"
 
     def __post_init__(self) -> None:
         """Check the values."""
         check_fields(self, "model")
         check(self.features >= 1, "model.features", "at least 1", self.features)
+        check(0 <= self.compand < math.inf, "model.compand", "finite, at least 0", self.compand)
 
 
 @dataclass

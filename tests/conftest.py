@@ -74,7 +74,13 @@ class Tiny:
 
     @staticmethod
     def config(
-        sizes=(4, 3), geometry="hyperbolic", kind="deeponet", base="linear", **operator
+        sizes=(4, 3),
+        geometry="hyperbolic",
+        kind="deeponet",
+        base="linear",
+        correction="relative",
+        compand=0.05,
+        **operator,
     ) -> ModelConfig:
         return ModelConfig(
             features=6,
@@ -83,6 +89,8 @@ class Tiny:
             operator=OperatorConfig(**({"width": 8, "heads": 2, "layers": 2} | operator)),
             trunk=TrunkConfig(kind=kind, basis=3, width=8, layers=1, fourier_features=6),
             base=base,
+            correction=correction,
+            compand=compand,
         )
 
     @staticmethod

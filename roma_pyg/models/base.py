@@ -1,4 +1,4 @@
-"""The simple forecast that the network corrects."""
+"""The simple forecast that the network corrects, and by how much it does."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from scipy.interpolate import CubicSpline
 from torch import Tensor, nn
 
 from roma_pyg.least_squares import solve_normal
+from roma_pyg.physics import Jet
 
 EPSILON = 1e-4
 """What the sMSPE adds to its denominator."""
+
+CORRECTION_FLOOR = 0.3
+"""Corrections of forecasts below this share of their root mean square are no smaller than at it."""
 
 RELATIVE_FLOOR = 0.1
 """Forecasts below this share of their root mean square count as much as one of this size."""
@@ -33,8 +37,15 @@ class BaseForecast(nn.Module):
     what the sMSPE measures. Without these weights, noise on large lags drowns the small values, as
     noise is relative to the value, and the network cannot take out again what a linear map has
     mixed.
-    The network adds :math:`\sigma_q \delta`, so that at every step ahead it works on numbers of
-    order one: one step ahead the linear forecast is nearly exact, and sixty ahead it is not. As
+    The network adds :math:`s_q \delta` (:meth:`spread`), where
+
+    .. math:: s_q = \kappa_q \sqrt{\bar y^2 + \phi_q^2}, \qquad
+              \kappa_q^2 = E \frac{(y - \bar y)^2}{\bar y^2 + \phi_q^2}
+
+    and :math:`\phi_q` is `CORRECTION_FLOOR` times the root mean square of the forecast. So it works
+    on numbers of order one at every step ahead (one step ahead the linear forecast is nearly exact,
+    and sixty ahead it is not) and for small and large values. Absolute corrections have
+    :math:`s_q = \sigma_q`. As
     the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
     fitted once and not trained. The weights are kept and applied in double precision, also under
     autocast: for clean input they reach thousands with alternating signs, and in float32 their
@@ -47,6 +58,7 @@ class BaseForecast(nn.Module):
             memory of the node.
         kind: ``linear`` (fitted by :meth:`fit`), ``persistence`` (the last value) or ``none``
             (zero, with scale one: the published model).
+        relative: Whether corrections are relative to the forecast.
 
     Raises:
         ValueError: If ``kind`` is unknown.
@@ -59,9 +71,19 @@ class BaseForecast(nn.Module):
 
     weight: Tensor
     scale: Tensor
+    relative_scale: Tensor
+    floor: Tensor
     reference: Tensor
 
-    def __init__(self, window: int, horizon: int, kind: str = "linear", ahead: int = 0) -> None:
+    def __init__(
+        self,
+        window: int,
+        horizon: int,
+        kind: str = "linear",
+        ahead: int = 0,
+        *,
+        relative: bool = True,
+    ) -> None:
         """Start from persistence, or from zero for ``none``."""
         super().__init__()
         if kind not in ("linear", "persistence", "none"):
@@ -75,7 +97,10 @@ class BaseForecast(nn.Module):
         if kind != "none":
             weight[:, self.last] = 1.0
         self.register_buffer("weight", weight)
+        self.relative = relative and kind != "none"
         self.register_buffer("scale", torch.ones(horizon))
+        self.register_buffer("relative_scale", torch.ones(horizon))
+        self.register_buffer("floor", torch.ones(horizon))
         self.register_buffer("reference", torch.ones(horizon))
 
     @torch.no_grad()
@@ -118,8 +143,12 @@ class BaseForecast(nn.Module):
             forecast = lags[:, self.last, None].expand_as(target)
         else:
             forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
-            variance = weight @ (target - forecast).square()
-            self.scale.copy_(variance.sqrt().clamp_min(1e-6))
+            square, error = forecast.square(), (target - forecast).square()
+            floor = CORRECTION_FLOOR**2 * (weight @ square)
+            self.floor.copy_(floor.sqrt().clamp_min(EPSILON))
+            relative = error / (square + self.floor.square())
+            self.relative_scale.copy_((weight @ relative).sqrt().clamp_min(1e-6))
+            self.scale.copy_((weight @ error).sqrt().clamp_min(1e-6))
         relative = (target - forecast) / (target.abs() + forecast.abs() + EPSILON)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 
@@ -148,20 +177,44 @@ class BaseForecast(nn.Module):
             forecast = nn.functional.linear(exact, weight[:, :-1], weight[:, -1] * mass)
             return forecast.to(lags.dtype)
 
-    def scale_at(self, steps: Tensor, derivative: int = 0) -> Tensor:
-        """Scale of what the forecast leaves unexplained, or its derivative in time.
+    def spread(self, forecast: Tensor, steps: Tensor) -> Tensor:
+        """Size of what forecasts leave unexplained, which corrections are in units of.
 
         Args:
+            forecast: Forecasts per unit of mass, shape ``(..., Q)``.
             steps: Steps ahead in [1, horizon], shape ``(Q,)``, int64.
-            derivative: 0, 1 or 2, as in :meth:`forward`.
 
         Returns:
-            Shape ``(Q,)``.
+            Shape ``(..., Q)``, or ``(Q,)`` where it is the same for all.
         """
-        if not derivative:
+        if not self.relative:
             return self.scale[steps - 1]
-        slope = self._spline(derivative)[steps - 1] @ self.scale.double()
-        return slope.to(self.scale.dtype)
+        floor, scale = self.floor[steps - 1], self.relative_scale[steps - 1]
+        return scale * (forecast.square() + floor.square()).sqrt()
+
+    def spread_jet(self, forecast: Jet, steps: Tensor) -> Jet:
+        """As :meth:`spread`, with derivatives; its constants are cubic splines in between.
+
+        Args:
+            forecast: Functions of the time in units of the horizon, shape ``(..., Q, 1)``.
+            steps: Steps ahead in [1, horizon], shape ``(Q,)``, int64.
+
+        Returns:
+            Shape ``(..., Q, 1)``, or ``(Q, 1)`` where it is the same for all.
+        """
+
+        def between(values: Tensor) -> Jet:
+            parts = [values] + [
+                (self._spline(k) @ values.double()).to(values.dtype) for k in range(1, 3)
+            ]
+            return Jet.of_time(
+                [part[steps - 1].unsqueeze(-1) for part in parts], forecast.dim, forecast.order
+            )
+
+        if not self.relative:
+            return between(self.scale)
+        floor = between(self.floor)
+        return between(self.relative_scale) * (forecast * forecast + floor * floor) ** 0.5
 
     def _spline(self, order: int) -> Tensor:
         return _spline_derivative(len(self.scale), order).to(self.weight.device)

@@ -21,6 +21,7 @@ from roma_pyg.models.compiled import Compiled
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
+from roma_pyg.nn.companding import compand
 from roma_pyg.nn.segment import weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 from roma_pyg.physics import Jet
@@ -53,7 +54,7 @@ class GraphOperator(ABC, nn.Module):
     (``base``) along a fixed direction e of the latent space, and the observable is the length of
     the sum::
 
-        u(t) = base(t) e + sigma(t) operator(t, token)   in R^3,     y(t) = |u(t)|
+        u(t) = base(t) e + spread(t) operator(t, token)   in R^3,     y(t) = |u(t)|
 
     With ``config.effective`` a residual operator learns the law of motion of u besides.
 
@@ -84,7 +85,13 @@ class GraphOperator(ABC, nn.Module):
             self.memory = NodeMemory.of(data)
             ahead = len(self.memory.steps)
         self.num_inputs = data.window + ahead
-        self.base = BaseForecast(self.num_inputs, data.horizon, config.base, ahead)
+        self.base = BaseForecast(
+            self.num_inputs,
+            data.horizon,
+            config.base,
+            ahead,
+            relative=config.correction == "relative",
+        )
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
@@ -132,7 +139,7 @@ class GraphOperator(ABC, nn.Module):
         """
 
     def _fit_inputs(self, windows: Tensor) -> None:
-        """Fit what the encoder needs to know of the values, from windows ``(n, K)``."""
+        """Fit what the encoder needs to know of the values, from companded windows ``(n, K)``."""
 
     @property
     def num_parameters(self) -> int:
@@ -185,8 +192,9 @@ class GraphOperator(ABC, nn.Module):
         if not samples:
             raise ValueError("Expected at least one training batch to fit the scales of the model.")
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
-        self._fit_inputs(own[: 1 << 14])
         self.base.fit(samples)
+        own = compand(own, self.config.compand)
+        self._fit_inputs(own[: 1 << 14])
         self.mean.copy_(own.mean())
         self.std.copy_(own.std().clamp_min(1e-6))
 
@@ -338,21 +346,19 @@ class GraphOperator(ABC, nn.Module):
         compiled = self._compiled_operator if self.training else None
         operator = self.operator if compiled is None else compiled
         correction = operator(self._points(steps), branch, features)
-        correction = self.base.scale_at(steps).unsqueeze(-1) * correction
-        sizes = [level.num_nodes for level in levels]
-        return [
-            torch.linalg.vector_norm(
-                self.base(level.lags, steps, level.mass).unsqueeze(-1) * self.direction
-                + level.mass * part,
-                dim=-1,
-            )
-            for level, part in zip(levels, correction.split(sizes, dim=1), strict=True)
-        ]
+        forecasts = []
+        parts = correction.split([level.num_nodes for level in levels], dim=1)
+        for level, part in zip(levels, parts, strict=True):
+            base = self.base(level.lags, steps, level.mass)
+            spread = level.mass * self.base.spread(base / level.mass, steps)
+            u = base.unsqueeze(-1) * self.direction + spread.unsqueeze(-1) * part
+            forecasts.append(torch.linalg.vector_norm(u, dim=-1))
+        return forecasts
 
     def field(self, levels: list[Level], branch: Tensor, steps: Tensor, order: int = 2) -> Jet:
         """The field u per unit of mass with its derivatives in (t, x), at x = 0.
 
-        Between the steps ahead, the base forecast and the scale of the correction are cubic
+        Between the steps ahead, the base forecast and the scales of the correction are cubic
         splines; time is in units of the horizon.
 
         Args:
@@ -381,10 +387,8 @@ class GraphOperator(ABC, nn.Module):
             ).unsqueeze(-1)
             for k in parts
         ]
-        scale = [self.base.scale_at(steps, k).unsqueeze(-1) for k in parts]
-        dim = points.shape[1]
-        along = Jet.of_time(base, dim, order) * self.direction
-        return along + Jet.of_time(scale, dim, order) * correction
+        forecast = Jet.of_time(base, points.shape[1], order)
+        return forecast * self.direction + self.base.spread_jet(forecast, steps) * correction
 
     def residual(
         self,
@@ -497,5 +501,9 @@ class GraphOperator(ABC, nn.Module):
 
     def _inputs(self, batch: SubgraphBatch) -> Tensor:
         """Standardised windows and embedded features of core and halo, ``(n_all, K + F)``."""
-        window = (batch.window - self.mean) / self.std
+        window = self._standardized(batch.window)
         return torch.cat([window, self.embed_features(batch.features)], dim=-1)
+
+    def _standardized(self, values: Tensor) -> Tensor:
+        """Values as the network sees them: companded, mean 0 and variance 1 in training."""
+        return (compand(values, self.config.compand) - self.mean) / self.std

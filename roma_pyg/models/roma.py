@@ -13,6 +13,7 @@ from roma_pyg.models.graph_operator import Encoding, GraphOperator
 from roma_pyg.models.level import Level, Renormalization
 from roma_pyg.models.tokens import TokenEmbedding
 from roma_pyg.nn.attention import AttentionBlock, Couplings
+from roma_pyg.nn.companding import compand
 
 if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
@@ -77,7 +78,7 @@ class Roma(GraphOperator):
         return Encoding(levels, self.attend(levels), penalties)
 
     def _fit_inputs(self, windows: Tensor) -> None:
-        self.tokens.lifting.standardize(windows)
+        self.tokens.standardize(windows)
 
     def encode(self, batch: SubgraphBatch) -> Level:
         """Encode windows and positions of core and halo into the fine level.
@@ -116,7 +117,9 @@ class Roma(GraphOperator):
 
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
-        tokens, couplings = self.tokens(levels), self.couplings(levels)
+        # A coarse observable is n / m times a mean, and the mean lies where the values do.
+        windows = [compand(level.lags / level.mass, self.config.compand) for level in levels]
+        tokens, couplings = self.tokens(levels, windows), self.couplings(levels)
         for block in self.blocks:
             tokens = block(tokens, couplings)
         return self.norm(tokens)

@@ -193,9 +193,49 @@ def test_base_forecast_derivatives_are_those_of_its_spline():
     for order in (1, 2):
         found = base(lags, steps, mass=2.0, derivative=order)
         np.testing.assert_allclose(found, spline(steps.numpy() / 6, order), rtol=1e-10)
-        scale = CubicSpline(np.arange(1, 7) / 6, base.scale.numpy())(steps / 6, order)
-        np.testing.assert_allclose(base.scale_at(steps, order), scale, rtol=1e-4, atol=1e-4)
-    assert torch.equal(base.scale_at(steps), base.scale[steps - 1])
+
+
+@pytest.mark.parametrize("kind", ["linear", "none"])
+@pytest.mark.parametrize("relative", [True, False])
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_spread_and_its_derivatives_are_those_of_its_splines(kind, relative, order):
+    base = BaseForecast(2, 6, kind, relative=relative).double()
+    generator = torch.Generator().manual_seed(0)
+    lags = torch.rand(50, 4, generator=generator, dtype=torch.float64)
+    target = torch.rand(50, 6, generator=generator, dtype=torch.float64)
+    base.fit([(lags, target, torch.ones(50).double())])
+    steps, everything = torch.tensor([1, 4, 6]), torch.arange(1, 7)
+    parts = [base(lags, steps, derivative=k).unsqueeze(-1) for k in range(3)]
+    jet = base.spread_jet(Jet.of_time(parts, 4, order), steps)
+    value = jet.value[..., 0].expand(50, 3)
+    torch.testing.assert_close(value, base.spread(parts[0][..., 0], steps).expand(50, 3))
+
+    def between(values):
+        return CubicSpline(everything / 6, values, axis=-1)
+
+    forecast, floor = between(base(lags, everything).numpy()), between(base.floor.numpy())
+    if relative and kind == "linear":
+        size = between(base.relative_scale.numpy())
+        assert not np.allclose(size(everything / 6), base.scale)
+    else:
+        size = between(base.scale.numpy())
+
+    def spread(time):
+        changes = relative and kind == "linear"
+        return size(time) * (np.hypot(forecast(time), floor(time)) if changes else 1.0)
+
+    time, h = steps.numpy() / 6, 1e-4
+    first = (spread(time + h) - spread(time - h)) / (2 * h)
+    np.testing.assert_allclose(
+        jet.derivatives[0, ..., 0].expand(50, 3),
+        np.broadcast_to(first, (50, 3)),
+        rtol=1e-5,
+        atol=1e-7,
+    )
+    if order == 3:
+        second = (spread(time + h) - 2 * spread(time) + spread(time - h)) / h**2
+        found = jet.second[0, 0, ..., 0].expand(50, 3)
+        np.testing.assert_allclose(found, np.broadcast_to(second, (50, 3)), rtol=1e-3, atol=1e-3)
 
 
 def model_with_law(tiny, **options):
@@ -230,15 +270,17 @@ def test_time_derivative_of_the_field(tiny):
     features = torch.cat([level.features for level in levels], dim=1)
     fine = levels[0]
     base = CubicSpline(steps / horizon, model.base(fine.lags, steps).detach(), axis=2)
-    scale = CubicSpline(steps / horizon, model.base.scale)
+    scale = CubicSpline(steps / horizon, model.base.relative_scale)
+    floor = CubicSpline(steps / horizon, model.base.floor)
 
     def u(shift):
         points = model._points(steps)
         points[:, 0] += shift
         correction = model.operator(points, branch, features)[:, : fine.num_nodes].detach()
-        part = torch.from_numpy(scale(points[:, 0]))[:, None] * correction
-        along = torch.from_numpy(base(points[:, 0])).unsqueeze(-1) * model.direction
-        return along + part
+        time = points[:, 0]
+        spread = scale(time) * np.hypot(base(time), floor(time))
+        along = torch.from_numpy(base(time)).unsqueeze(-1) * model.direction
+        return along + torch.from_numpy(spread).unsqueeze(-1) * correction
 
     h = 1e-2
     first = (8 * (u(h) - u(-h)) - (u(2 * h) - u(-2 * h))) / (12 * h)
@@ -326,12 +368,12 @@ def test_a_sampled_gradient_is_the_product_with_its_direction(tiny, kind):
     for direction, part in zip(directions, parts, strict=True):
         torch.testing.assert_close(part.value, whole.value)
         expected = torch.einsum("a,a...->...", direction, whole.gradient)
-        torch.testing.assert_close(part.gradient, expected[None], rtol=1e-3, atol=1e-6)
+        torch.testing.assert_close(part.gradient, expected[None], rtol=1e-3, atol=1e-8)
     # Over all signs the mean square is the whole one.
     mean = torch.stack([part.gradient.square() for part in parts]).mean(0)
     expected = whole.gradient.square().sum(0, keepdim=True)
-    torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-10)
-    assert expected.mean() > 1e-6
+    torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-14)
+    assert expected.mean() > 1e-9
 
 
 def test_a_sampled_gradient_in_training_and_the_whole_one_in_evaluation(tiny):

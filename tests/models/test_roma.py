@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,8 @@ VARIANTS = {
     "euclidean": {"geometry": "euclidean"},
     "no base": {"base": "none"},
     "persistence": {"base": "persistence"},
+    "absolute": {"correction": "absolute"},
+    "as it is": {"compand": 0.0, "window": False},
     "no pooling": {"sizes": ()},
     "one supernode": {"sizes": (3, 1)},
     "two supernodes": {"sizes": (2,)},
@@ -168,7 +171,7 @@ def test_fine_index_breaks_the_symmetry(tiny):
     assert change.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("variant", ["default", "persistence", "no base"])
+@pytest.mark.parametrize("variant", ["default", "persistence", "absolute", "no base"])
 def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     """By hand: the length of ``base e + sigma operator``, on every level."""
     model, batch = tiny.model(**VARIANTS[variant]).double(), tiny.double(tiny.batch(2))
@@ -178,8 +181,12 @@ def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     direction = torch.full((3,), 3**-0.5)
     for level, branch, forecast in zip(levels, tokens, model(batch).levels, strict=True):
         correction = model.operator(coordinates.double(), branch, level.features)
-        correction = correction * (model.base.scale * level.mass)[:, None]
         base = model.base(level.lags, batch.steps, level.mass)
+        floor, scale = model.base.floor, model.base.relative_scale
+        spread = scale * ((base / level.mass) ** 2 + floor**2).sqrt()
+        if variant == "absolute":
+            spread = model.base.scale
+        correction = correction * (level.mass * spread)[..., None]
         expected = (base[..., None] * direction + correction).square().sum(-1).sqrt()
         torch.testing.assert_close(forecast.prediction, expected, rtol=1e-5, atol=1e-6)
         gap = (forecast.prediction - base.abs()).abs()
@@ -233,9 +240,11 @@ def test_statistics_by_hand(tiny):
     model = tiny.model(fitted=False)
     model.fit_statistics(batches)
     own = torch.cat([batch.window[: batch.num_core] for batch in batches])
-    torch.testing.assert_close(model.mean, own.mean())
-    torch.testing.assert_close(model.std, own.std())
-    functions = model.tokens.lifting.functions(own.flatten())
+    seen = torch.asinh(own / 0.05) / math.asinh(1 / 0.05)
+    for part in (model, model.tokens):
+        torch.testing.assert_close(part.mean, seen.mean())
+        torch.testing.assert_close(part.std, seen.std())
+    functions = model.tokens.lifting.functions(seen.flatten())
     torch.testing.assert_close(
         functions.mean(0), torch.zeros(functions.shape[1]), rtol=0, atol=1e-3
     )

@@ -25,7 +25,6 @@ class RecurrentOperator(SingleLevel):
     def tokens_of(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
         """Read the windows, and take the last state on."""
         position = self.embed_features(batch.features[: batch.num_core])
-        series = (lags - self.mean) / self.std
-        series = series.unflatten(-1, (2, self.num_inputs)).mT
+        series = self._standardized(lags).unflatten(-1, (2, self.num_inputs)).mT
         _, last = self.unit(series, self.start(position).unsqueeze(0))
         return self.blocks(last[0])

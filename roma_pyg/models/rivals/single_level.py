@@ -78,4 +78,4 @@ class SingleLevel(GraphOperator):
     def _known(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
         """Standardised own and neighbour windows and embedded features, ``(G B, 2 K + F)``."""
         position = self.embed_features(batch.features[: batch.num_core])
-        return torch.cat([(lags - self.mean) / self.std, position], dim=-1)
+        return torch.cat([self._standardized(lags), position], dim=-1)
