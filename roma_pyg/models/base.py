@@ -28,7 +28,7 @@ _ROWS = 1024
 class BaseForecast(nn.Module):
     r"""Linear forecast from own and neighbour lags, with the scale of what it leaves unexplained.
 
-    .. math:: \bar y(t + q) = W_q [w, A w, 1], \qquad \sigma_q^2 = E (y - \bar y)^2
+    .. math:: \bar y(t + q) = W_q [w, A w, 1]
 
     Here w is the window of a node and A w the mean window of its neighbours (zero without any).
     The fit is least squares in two passes: in the second one, a sample counts by
@@ -43,13 +43,15 @@ class BaseForecast(nn.Module):
               \kappa_q^2 = E \frac{(y - \bar y)^2}{\bar y^2 + \phi_q^2}
 
     and :math:`\phi_q` is `CORRECTION_FLOOR` times the root mean square of the forecast. So it works
-    on numbers of order one at every step ahead (one step ahead the linear forecast is nearly exact,
-    and sixty ahead it is not) and for small and large values. Absolute corrections have
-    :math:`s_q = \sigma_q`. As
-    the forecast is linear in the window, it commutes with coarse graining. Weights and scales are
-    fitted once and not trained. The weights are kept and applied in double precision, also under
-    autocast: for clean input they reach thousands with alternating signs, and in float32 their
-    rounding would exceed what the forecast errs one step ahead.
+    on numbers of order one for small and large values, and at every step ahead (one step ahead the
+    linear forecast is nearly exact, and sixty ahead it is not). Absolute corrections have
+    :math:`s_q^2 = E (y - \bar y)^2`. The loss takes squared errors in units of ``scale``, the
+    spread of a forecast of root mean square size.
+
+    As the forecast is linear in the window, it commutes with coarse graining. Weights and scales
+    are fitted once and not trained. The weights are kept and applied in double precision, also
+    under autocast: for clean input they reach thousands with alternating signs, and in float32
+    their rounding would exceed what the forecast errs one step ahead.
 
     Args:
         window: Length K of a window, in samples.
@@ -144,11 +146,14 @@ class BaseForecast(nn.Module):
         else:
             forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
             square, error = forecast.square(), (target - forecast).square()
-            floor = CORRECTION_FLOOR**2 * (weight @ square)
-            self.floor.copy_(floor.sqrt().clamp_min(EPSILON))
+            mean = weight @ square
+            self.floor.copy_((CORRECTION_FLOOR * mean.sqrt()).clamp_min(EPSILON))
             relative = error / (square + self.floor.square())
             self.relative_scale.copy_((weight @ relative).sqrt().clamp_min(1e-6))
-            self.scale.copy_((weight @ error).sqrt().clamp_min(1e-6))
+            variance = weight @ error
+            if self.relative:
+                variance = self.relative_scale.square() * (mean + self.floor.square())
+            self.scale.copy_(variance.sqrt().clamp_min(1e-6))
         relative = (target - forecast) / (target.abs() + forecast.abs() + EPSILON)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 

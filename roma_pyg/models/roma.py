@@ -117,12 +117,16 @@ class Roma(GraphOperator):
 
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
-        # A coarse observable is n / m times a mean, and the mean lies where the values do.
-        windows = [compand(level.lags / level.mass, self.config.compand) for level in levels]
-        tokens, couplings = self.tokens(levels, windows), self.couplings(levels)
+        tokens, couplings = self.embed(levels), self.couplings(levels)
         for block in self.blocks:
             tokens = block(tokens, couplings)
         return self.norm(tokens)
+
+    def embed(self, levels: list[Level]) -> Tensor:
+        """Tokens of all levels before attention, shape ``(G, sum of n, C)``."""
+        # A coarse observable is n / m times a mean, and the mean lies where the values do.
+        windows = [compand(level.lags / level.mass, self.config.compand) for level in levels]
+        return self.tokens(levels, windows)
 
     def couplings(self, levels: list[Level]) -> Couplings | None:
         """Couplings between the tokens of all levels, if the blocks see them."""

@@ -43,7 +43,6 @@ def test_linear_is_least_squares_relative_to_a_first_fit():
     expected = np.array(rows)
     np.testing.assert_allclose(base.weight.numpy(), expected, rtol=1e-8, atol=1e-9)
     error = target - design @ expected.T
-    np.testing.assert_allclose(base.scale.numpy() ** 2, weight @ error**2, rtol=1e-8)
     relative = error / (np.abs(target) + np.abs(target - error) + 1e-4)
     np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)
 
@@ -69,6 +68,29 @@ def test_small_values_keep_their_relative_precision():
     assert (forecast - target).mean().abs() < 0.01 * target.mean()
 
 
+@pytest.mark.parametrize("relative", [True, False])
+def test_corrections_are_in_units_of_the_spread(relative):
+    base = BaseForecast(WINDOW, HORIZON, relative=relative).double()
+    lags, target, weight = samples()
+    base.fit([(lags, target, weight)])
+    steps = torch.arange(1, HORIZON + 1)
+    forecast, weight = base(lags, steps), weight / weight.sum()
+    mean = weight @ forecast.square()
+    spread = base.spread(forecast, steps)
+    # The mean square of the correction that the network has to learn is one.
+    units = weight @ ((target - forecast) / spread).square()
+    torch.testing.assert_close(units, torch.ones_like(units))
+    torch.testing.assert_close(base.spread(mean.sqrt(), steps), base.scale)
+    if relative:
+        zero, large = base.spread(torch.zeros(HORIZON), steps), base.spread(9 * mean.sqrt(), steps)
+        torch.testing.assert_close(zero / base.scale, torch.full_like(zero, 0.3 / 1.09**0.5))
+        torch.testing.assert_close(large / base.scale, torch.full_like(zero, (81.09 / 1.09) ** 0.5))
+        some = base.spread(forecast[:, [3, 1]], torch.tensor([4, 2]))
+        torch.testing.assert_close(some, spread[:, [3, 1]])
+    else:
+        torch.testing.assert_close(base.scale, (weight @ (target - forecast).square()).sqrt())
+
+
 def test_penalty_shrinks_the_slopes():
     free, shrunk = fitted()[0], fitted(penalty=10.0)[0]
     assert shrunk.weight[:, :-1].norm() < 0.5 * free.weight[:, :-1].norm()
@@ -76,7 +98,7 @@ def test_penalty_shrinks_the_slopes():
 
 def test_persistence_by_hand():
     """Errors of the last own value 0.5 against the truths 0.5 and 0.75, weights 1 and 3."""
-    base = BaseForecast(2, 1, "persistence")
+    base = BaseForecast(2, 1, "persistence", relative=False)
     lags = torch.tensor([[0.1, 0.5, 9.0, 9.0]] * 2)
     base.fit([(lags, torch.tensor([[0.5], [0.75]]), torch.tensor([1.0, 3.0]))])
     assert base(lags, torch.tensor([1])).flatten().tolist() == [0.5, 0.5]
@@ -88,6 +110,7 @@ def test_none_is_zero_with_the_reference_of_persistence():
     base, lags, target, weight = fitted("none")
     assert not base(torch.from_numpy(lags), torch.arange(1, HORIZON + 1)).any()
     assert torch.equal(base.scale, torch.ones_like(base.scale))
+    assert (base.spread(torch.zeros(5, HORIZON), torch.arange(1, HORIZON + 1)) == 1).all()
     last = lags[:, WINDOW - 1 : WINDOW]
     relative = (target - last) / (np.abs(target) + np.abs(last) + 1e-4)
     np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)

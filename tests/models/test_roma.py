@@ -251,9 +251,10 @@ def test_statistics_by_hand(tiny):
     target = torch.cat([batch.target for batch in batches])
     lags = torch.cat([model._lags(batch) for batch in batches])
     weight = torch.cat([batch.importance for batch in batches])
-    error = model.base(lags, torch.arange(1, 5)) - target
-    expected = (weight @ error.square() / weight.sum()).sqrt()
-    torch.testing.assert_close(model.base.scale, expected)
+    steps = torch.arange(1, 5)
+    forecast = model.base(lags, steps)
+    units = ((forecast - target) / model.base.spread(forecast, steps)).square()
+    torch.testing.assert_close(weight @ units / weight.sum(), torch.ones(4))
     assert (model.base.scale < target.std(0)).all()
 
 
