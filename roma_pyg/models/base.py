@@ -16,11 +16,11 @@ from roma_pyg.physics import Jet
 EPSILON = 1e-4
 """What the sMSPE adds to its denominator."""
 
-CORRECTION_FLOOR = 0.3
-"""Corrections of forecasts below this share of their root mean square are no smaller than at it."""
-
 RELATIVE_FLOOR = 0.1
 """Forecasts below this share of their root mean square count as much as one of this size."""
+
+VARIANCE_STEPS = 10
+"""Steps of the fit of what the forecast leaves; two digits are there after five."""
 
 _ROWS = 1024
 
@@ -37,16 +37,13 @@ class BaseForecast(nn.Module):
     what the sMSPE measures. Without these weights, noise on large lags drowns the small values, as
     noise is relative to the value, and the network cannot take out again what a linear map has
     mixed.
-    The network adds :math:`s_q \delta` (:meth:`spread`), where
-
-    .. math:: s_q = \kappa_q \sqrt{\bar y^2 + \phi_q^2}, \qquad
-              \kappa_q^2 = E \frac{(y - \bar y)^2}{\bar y^2 + \phi_q^2}
-
-    and :math:`\phi_q` is `CORRECTION_FLOOR` times the root mean square of the forecast. So it works
-    on numbers of order one for small and large values, and at every step ahead (one step ahead the
-    linear forecast is nearly exact, and sixty ahead it is not). Absolute corrections have
-    :math:`s_q^2 = E (y - \bar y)^2`. The loss takes squared errors in units of ``scale``, the
-    spread of a forecast of root mean square size.
+    The network adds :math:`s_q \delta`, where :math:`s_q^2 = a_q^2 + b_q^2 \bar y^2` is what the
+    forecast leaves (:meth:`spread`), a linear function of its square fitted to
+    :math:`(y - \bar y)^2`. So the network works on numbers of order one at every step ahead, for
+    small and large values: one step ahead the forecast is nearly exact and errs in proportion to
+    the value, as the noise does (b), and sixty ahead neither holds (a). Absolute corrections have
+    :math:`s_q^2 = E (y - \bar y)^2`, the square of ``scale``, in units of which the loss takes
+    errors in any case.
 
     As the forecast is linear in the window, it commutes with coarse graining. Weights and scales
     are fitted once and not trained. The weights are kept and applied in double precision, also
@@ -73,8 +70,8 @@ class BaseForecast(nn.Module):
 
     weight: Tensor
     scale: Tensor
-    relative_scale: Tensor
-    floor: Tensor
+    constant: Tensor
+    slope: Tensor
     reference: Tensor
 
     def __init__(
@@ -99,10 +96,10 @@ class BaseForecast(nn.Module):
         if kind != "none":
             weight[:, self.last] = 1.0
         self.register_buffer("weight", weight)
-        self.relative = relative and kind != "none"
+        self.relative = relative
         self.register_buffer("scale", torch.ones(horizon))
-        self.register_buffer("relative_scale", torch.ones(horizon))
-        self.register_buffer("floor", torch.ones(horizon))
+        self.register_buffer("constant", torch.ones(horizon))
+        self.register_buffer("slope", torch.zeros(horizon))
         self.register_buffer("reference", torch.ones(horizon))
 
     @torch.no_grad()
@@ -145,15 +142,13 @@ class BaseForecast(nn.Module):
             forecast = lags[:, self.last, None].expand_as(target)
         else:
             forecast = self(lags, torch.arange(1, len(self.scale) + 1, device=lags.device))
-            square, error = forecast.square(), (target - forecast).square()
-            mean = weight @ square
-            self.floor.copy_((CORRECTION_FLOOR * mean.sqrt()).clamp_min(EPSILON))
-            relative = error / (square + self.floor.square())
-            self.relative_scale.copy_((weight @ relative).sqrt().clamp_min(1e-6))
-            variance = weight @ error
+            error = (target - forecast).square()
+            self.scale.copy_((weight @ error).sqrt().clamp_min(1e-6))
+            self.constant.copy_(self.scale)
             if self.relative:
-                variance = self.relative_scale.square() * (mean + self.floor.square())
-            self.scale.copy_(variance.sqrt().clamp_min(1e-6))
+                constant, slope = _variance(forecast.square(), error, weight)
+                self.constant.copy_(constant.sqrt().clamp_min(1e-6))
+                self.slope.copy_(slope.sqrt())
         relative = (target - forecast) / (target.abs() + forecast.abs() + EPSILON)
         self.reference.copy_((weight @ relative.square()).clamp_min(1e-9))
 
@@ -190,39 +185,69 @@ class BaseForecast(nn.Module):
             steps: Steps ahead in [1, horizon], shape ``(Q,)``, int64.
 
         Returns:
-            Shape ``(..., Q)``, or ``(Q,)`` where it is the same for all.
+            Shape ``(..., Q)``.
         """
-        if not self.relative:
-            return self.scale[steps - 1]
-        floor, scale = self.floor[steps - 1], self.relative_scale[steps - 1]
-        return scale * (forecast.square() + floor.square()).sqrt()
+        constant, slope = self.constant[steps - 1], self.slope[steps - 1]
+        return (constant.square() + (slope * forecast).square()).sqrt()
 
     def spread_jet(self, forecast: Jet, steps: Tensor) -> Jet:
-        """As :meth:`spread`, with derivatives; its constants are cubic splines in between.
+        """As :meth:`spread`, with derivatives; its two numbers are cubic splines in between.
 
         Args:
             forecast: Functions of the time in units of the horizon, shape ``(..., Q, 1)``.
             steps: Steps ahead in [1, horizon], shape ``(Q,)``, int64.
 
         Returns:
-            Shape ``(..., Q, 1)``, or ``(Q, 1)`` where it is the same for all.
+            Shape ``(..., Q, 1)``.
         """
 
         def between(values: Tensor) -> Jet:
             parts = [values] + [
                 (self._spline(k) @ values.double()).to(values.dtype) for k in range(1, 3)
             ]
-            return Jet.of_time(
-                [part[steps - 1].unsqueeze(-1) for part in parts], forecast.dim, forecast.order
-            )
+            parts = [part[steps - 1].unsqueeze(-1) for part in parts]
+            return Jet.of_time(parts, forecast.dim, forecast.order)
 
-        if not self.relative:
-            return between(self.scale)
-        floor = between(self.floor)
-        return between(self.relative_scale) * (forecast * forecast + floor * floor) ** 0.5
+        constant, relative = between(self.constant), between(self.slope) * forecast
+        return (constant * constant + relative * relative) ** 0.5
 
     def _spline(self, order: int) -> Tensor:
         return _spline_derivative(len(self.scale), order).to(self.weight.device)
+
+
+def _variance(square: Tensor, error: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Squared errors as a linear function of squared forecasts, ``c + s square``.
+
+    Gamma regression: an error of variance v has a square of mean v and standard deviation in
+    proportion to v. The constant is at least what the slope gives a tenth of the root mean square
+    (`RELATIVE_FLOOR`), so that the smallest forecasts can be corrected, too.
+
+    Args:
+        square: Squared forecasts, shape ``(n, Q)``.
+        error: Squared errors, shape ``(n, Q)``.
+        weight: Of sum one, shape ``(n,)``.
+
+    Returns:
+        Constants and slopes, both non-negative, shapes ``(Q,)``.
+    """
+    mean = (weight @ square).clamp_min(EPSILON**2)
+    # In units of the mean, from half absolute and half relative.
+    x, y, weight = (square / mean).double(), error.double(), weight.double()
+    total = (weight @ y).clamp_min(1e-12)
+    proportional = weight @ (y / (x + RELATIVE_FLOOR**2))
+    constant = slope = total / 2
+    for _ in range(VARIANCE_STEPS):
+        share = weight[:, None] / (constant + slope * x).square()
+        share = share / share.sum(0)
+        at, rate = (share * x).sum(0), (share * y).sum(0)
+        variance = (share * (x - at).square()).sum(0)
+        covariance = (share * (x - at) * (y - rate)).sum(0)
+        slope = (covariance / variance.clamp_min(1e-12)).clamp_min(0)
+        constant = rate - slope * at
+        bound = constant < RELATIVE_FLOOR**2 * slope
+        slope = torch.where(bound, proportional, slope)
+        constant = torch.where(bound, RELATIVE_FLOOR**2 * slope, constant).clamp_min(1e-12)
+    return constant.to(square.dtype), (slope / mean).to(square.dtype)
 
 
 @lru_cache

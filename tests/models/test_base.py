@@ -43,6 +43,7 @@ def test_linear_is_least_squares_relative_to_a_first_fit():
     expected = np.array(rows)
     np.testing.assert_allclose(base.weight.numpy(), expected, rtol=1e-8, atol=1e-9)
     error = target - design @ expected.T
+    np.testing.assert_allclose(base.scale.numpy() ** 2, weight @ error**2, rtol=1e-8)
     relative = error / (np.abs(target) + np.abs(target - error) + 1e-4)
     np.testing.assert_allclose(base.reference.numpy(), weight @ relative**2, rtol=1e-8)
 
@@ -68,27 +69,50 @@ def test_small_values_keep_their_relative_precision():
     assert (forecast - target).mean().abs() < 0.01 * target.mean()
 
 
-@pytest.mark.parametrize("relative", [True, False])
-def test_corrections_are_in_units_of_the_spread(relative):
-    base = BaseForecast(WINDOW, HORIZON, relative=relative).double()
+def fitted_to(constant, slope, relative=True, rows=40_000):
+    """Targets that persistence misses by a spread of ``constant + slope y^2``."""
+    generator = torch.Generator().manual_seed(0)
+    value = torch.rand(rows, 1, generator=generator, dtype=torch.float64) ** 2
+    lags = torch.cat([value] * 2 * WINDOW, dim=1)
+    noise = torch.randn(rows, HORIZON, generator=generator, dtype=torch.float64)
+    base = BaseForecast(WINDOW, HORIZON, "persistence", relative=relative).double()
+    target = value + (constant + slope * value**2) ** 0.5 * noise
+    base.fit([(lags, target, torch.ones(rows).double())])
+    return base, value, target
+
+
+@pytest.mark.parametrize(("constant", "slope"), [(0.01, 0.5), (0.3, 0.0), (0.2, 0.2), (1e-4, 1e-3)])
+def test_spread_is_that_of_the_errors(constant, slope):
+    base, value, target = fitted_to(constant, slope)
+    steps = torch.arange(1, HORIZON + 1)
+    spread = base.spread(value.expand(-1, HORIZON), steps)
+    torch.testing.assert_close(
+        base.constant.square(), torch.full((HORIZON,), constant).double(), rtol=0.15, atol=0
+    )
+    expected = (constant + slope * value**2).sqrt().expand(-1, HORIZON)
+    torch.testing.assert_close(spread, expected, rtol=0.08, atol=0)
+    torch.testing.assert_close(base.scale, (target - value).square().mean(0).sqrt())
+    some = base.spread(value.expand(-1, 2), torch.tensor([4, 2]))
+    torch.testing.assert_close(some, spread[:, [3, 1]])
+
+
+def test_errors_in_proportion_to_the_value_leave_small_values_a_correction():
+    base, value, _ = fitted_to(0.0, 0.01)
+    tenth = 0.1 * value.square().mean().sqrt()
+    torch.testing.assert_close(base.constant, base.slope * tenth)
+    assert ((base.slope > 0.08) & (base.slope < 0.1)).all()
+
+
+@pytest.mark.parametrize("kind", ["linear", "persistence", "none"])
+def test_absolute_corrections_are_in_units_of_the_root_mean_square_error(kind):
+    base = BaseForecast(WINDOW, HORIZON, kind, relative=False).double()
     lags, target, weight = samples()
     base.fit([(lags, target, weight)])
     steps = torch.arange(1, HORIZON + 1)
-    forecast, weight = base(lags, steps), weight / weight.sum()
-    mean = weight @ forecast.square()
-    spread = base.spread(forecast, steps)
-    # The mean square of the correction that the network has to learn is one.
-    units = weight @ ((target - forecast) / spread).square()
-    torch.testing.assert_close(units, torch.ones_like(units))
-    torch.testing.assert_close(base.spread(mean.sqrt(), steps), base.scale)
-    if relative:
-        zero, large = base.spread(torch.zeros(HORIZON), steps), base.spread(9 * mean.sqrt(), steps)
-        torch.testing.assert_close(zero / base.scale, torch.full_like(zero, 0.3 / 1.09**0.5))
-        torch.testing.assert_close(large / base.scale, torch.full_like(zero, (81.09 / 1.09) ** 0.5))
-        some = base.spread(forecast[:, [3, 1]], torch.tensor([4, 2]))
-        torch.testing.assert_close(some, spread[:, [3, 1]])
-    else:
-        torch.testing.assert_close(base.scale, (weight @ (target - forecast).square()).sqrt())
+    forecast = base(lags, steps)
+    error = (weight / weight.sum()) @ (target - forecast).square()
+    expected = torch.ones(HORIZON).double() if kind == "none" else error.sqrt()
+    torch.testing.assert_close(base.spread(forecast, steps), expected.expand_as(forecast))
 
 
 def test_penalty_shrinks_the_slopes():
@@ -98,7 +122,7 @@ def test_penalty_shrinks_the_slopes():
 
 def test_persistence_by_hand():
     """Errors of the last own value 0.5 against the truths 0.5 and 0.75, weights 1 and 3."""
-    base = BaseForecast(2, 1, "persistence", relative=False)
+    base = BaseForecast(2, 1, "persistence")
     lags = torch.tensor([[0.1, 0.5, 9.0, 9.0]] * 2)
     base.fit([(lags, torch.tensor([[0.5], [0.75]]), torch.tensor([1.0, 3.0]))])
     assert base(lags, torch.tensor([1])).flatten().tolist() == [0.5, 0.5]
@@ -152,6 +176,7 @@ def test_constant_series_give_a_finite_forecast():
     forecast = base(lags, torch.arange(1, HORIZON + 1))
     torch.testing.assert_close(forecast, target)
     assert (base.scale > 0).all()
+    assert (base.spread(forecast, torch.arange(1, HORIZON + 1)) > 0).all()
     assert (base.reference > 0).all()
 
 

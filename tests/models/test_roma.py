@@ -182,10 +182,10 @@ def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     for level, branch, forecast in zip(levels, tokens, model(batch).levels, strict=True):
         correction = model.operator(coordinates.double(), branch, level.features)
         base = model.base(level.lags, batch.steps, level.mass)
-        floor, scale = model.base.floor, model.base.relative_scale
-        spread = scale * ((base / level.mass) ** 2 + floor**2).sqrt()
-        if variant == "absolute":
-            spread = model.base.scale
+        relative = model.base.slope * base / level.mass
+        spread = (model.base.constant**2 + relative**2).sqrt()
+        if variant in ("absolute", "no base"):
+            assert not model.base.slope.any()
         correction = correction * (level.mass * spread)[..., None]
         expected = (base[..., None] * direction + correction).square().sum(-1).sqrt()
         torch.testing.assert_close(forecast.prediction, expected, rtol=1e-5, atol=1e-6)
@@ -251,10 +251,9 @@ def test_statistics_by_hand(tiny):
     target = torch.cat([batch.target for batch in batches])
     lags = torch.cat([model._lags(batch) for batch in batches])
     weight = torch.cat([batch.importance for batch in batches])
-    steps = torch.arange(1, 5)
-    forecast = model.base(lags, steps)
-    units = ((forecast - target) / model.base.spread(forecast, steps)).square()
-    torch.testing.assert_close(weight @ units / weight.sum(), torch.ones(4))
+    error = model.base(lags, torch.arange(1, 5)) - target
+    expected = (weight @ error.square() / weight.sum()).sqrt()
+    torch.testing.assert_close(model.base.scale, expected)
     assert (model.base.scale < target.std(0)).all()
 
 
