@@ -21,7 +21,7 @@ from roma_pyg.models.compiled import Compiled
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.nn.companding import compand
+from roma_pyg.nn.companding import WindowViews
 from roma_pyg.nn.segment import weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 from roma_pyg.physics import Jet
@@ -67,8 +67,6 @@ class GraphOperator(ABC, nn.Module):
         ValueError: If an effective law is wanted for a horizon of one step.
     """
 
-    mean: Tensor
-    std: Tensor
     direction: Tensor
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:
@@ -92,8 +90,8 @@ class GraphOperator(ABC, nn.Module):
             ahead,
             relative=config.correction == "relative",
         )
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
+        self.views = WindowViews(config.compand)
+        self.num_seen = self.views.count * self.num_inputs
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
 
     def _make_operators(self) -> None:
@@ -139,7 +137,7 @@ class GraphOperator(ABC, nn.Module):
         """
 
     def _fit_inputs(self, windows: Tensor) -> None:
-        """Fit what the encoder needs to know of the values, from companded windows ``(n, K)``."""
+        """Fit what the encoder needs to know of the values, from windows ``(n, K)``."""
 
     @property
     def num_parameters(self) -> int:
@@ -178,7 +176,7 @@ class GraphOperator(ABC, nn.Module):
             self.memory.load_state_dict(memory.state_dict())
         samples = []
         everything = list(range(1, self.data.horizon + 1))
-        for batch in (batch.to(self.mean.device) for batch in batches):
+        for batch in (batch.to(self.direction.device) for batch in batches):
             self._check(batch)
             if batch.target is None or batch.steps.tolist() != everything:
                 raise ValueError(
@@ -193,10 +191,8 @@ class GraphOperator(ABC, nn.Module):
             raise ValueError("Expected at least one training batch to fit the scales of the model.")
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
         self.base.fit(samples)
-        own = compand(own, self.config.compand)
         self._fit_inputs(own[: 1 << 14])
-        self.mean.copy_(own.mean())
-        self.std.copy_(own.std().clamp_min(1e-6))
+        self.views.fit(own)
 
     def forward(self, batch: SubgraphBatch) -> RomaOutput:
         """Forecast a batch on all levels.
@@ -500,10 +496,6 @@ class GraphOperator(ABC, nn.Module):
         return torch.cat([batch.window[:count], neighbors], dim=-1)
 
     def _inputs(self, batch: SubgraphBatch) -> Tensor:
-        """Standardised windows and embedded features of core and halo, ``(n_all, K + F)``."""
-        window = self._standardized(batch.window)
-        return torch.cat([window, self.embed_features(batch.features)], dim=-1)
-
-    def _standardized(self, values: Tensor) -> Tensor:
-        """Values as the network sees them: companded, mean 0 and variance 1 in training."""
-        return (compand(values, self.config.compand) - self.mean) / self.std
+        """Views of windows and embedded features of core and halo, shape ``(n_all, K' + F)``."""
+        seen = self.views(batch.window)
+        return torch.cat([seen, self.embed_features(batch.features)], dim=-1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 
 from roma_pyg.config import DataConfig, ModelConfig
@@ -13,7 +14,7 @@ from roma_pyg.models.graph_operator import Encoding, GraphOperator
 from roma_pyg.models.level import Level, Renormalization
 from roma_pyg.models.tokens import TokenEmbedding
 from roma_pyg.nn.attention import AttentionBlock, Couplings
-from roma_pyg.nn.companding import compand
+from roma_pyg.nn.gated import GatedMLP
 
 if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
@@ -51,13 +52,16 @@ class Roma(GraphOperator):
         """Create the parameters from torch's current random state."""
         super().__init__(config, data)
         encoder, operator = config.encoder, config.operator
-        self.encoder = GraphEncoder(self.num_inputs + config.features, encoder)
+        self.encoder = GraphEncoder(self.num_seen + config.features, encoder)
         self.renormalizations = nn.ModuleList(
             Renormalization(size, encoder, config.pool) for size in config.pool.sizes
         )
         self.tokens = TokenEmbedding(
             self.num_inputs, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
         )
+        self.window: GatedMLP | None = None
+        if operator.window:
+            self.window = GatedMLP(2 * self.num_seen, operator.width, operator.width)
         self.blocks = nn.ModuleList(
             AttentionBlock(
                 operator.width, operator.heads, operator.dropout, neighbors=operator.neighbors
@@ -78,7 +82,7 @@ class Roma(GraphOperator):
         return Encoding(levels, self.attend(levels), penalties)
 
     def _fit_inputs(self, windows: Tensor) -> None:
-        self.tokens.standardize(windows)
+        self.tokens.lifting.standardize(windows)
 
     def encode(self, batch: SubgraphBatch) -> Level:
         """Encode windows and positions of core and halo into the fine level.
@@ -123,10 +127,16 @@ class Roma(GraphOperator):
         return self.norm(tokens)
 
     def embed(self, levels: list[Level]) -> Tensor:
-        """Tokens of all levels before attention, shape ``(G, sum of n, C)``."""
-        # A coarse observable is n / m times a mean, and the mean lies where the values do.
-        windows = [compand(level.lags / level.mass, self.config.compand) for level in levels]
-        return self.tokens(levels, windows)
+        """Tokens of all levels before attention, shape ``(G, sum of n, C)``.
+
+        To the embedding of the paper comes a gated network of the windows, which sees them as
+        finely as the encoder does. Per unit of mass they lie where the values do.
+        """
+        tokens = self.tokens(levels)
+        if self.window is None:
+            return tokens
+        windows = torch.cat([level.lags / level.mass for level in levels], dim=1)
+        return tokens + self.window(self.views(windows))
 
     def couplings(self, levels: list[Level]) -> Couplings | None:
         """Couplings between the tokens of all levels, if the blocks see them."""

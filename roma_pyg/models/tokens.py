@@ -7,7 +7,6 @@ from torch import Tensor, nn
 
 from roma_pyg.config import OperatorConfig
 from roma_pyg.models.level import Level
-from roma_pyg.nn.gated import GatedMLP
 from roma_pyg.nn.lifting import FunctionLifting
 
 
@@ -19,10 +18,7 @@ class TokenEmbedding(nn.Module):
     learned embedding of its index within the level, scaled by ``fine_index`` or ``coarse_index``,
     and one of the level (arXiv:2502.15913)::
 
-        x_i = lift(v_i) + LN(MLP(z_i)) + scale_l index_l[i] + level_l + gated(v_i)
-
-    Here v_i are the companded values [w_i, (A w)_i] per unit of mass. The last term, not in the
-    paper, lets a token see its window as finely as a network of its own would.
+        x_i = lift([w_i, (A w)_i] / mass) + LN(MLP(z_i)) + scale_l index_l[i] + level_l
 
     Nodes of the fine level come in the order of falling degree, so that their index means a rank.
 
@@ -33,9 +29,6 @@ class TokenEmbedding(nn.Module):
         config: Width and parts of the embedding.
     """
 
-    mean: Tensor
-    std: Tensor
-
     def __init__(
         self, window: int, sizes: list[int], features: int, config: OperatorConfig
     ) -> None:
@@ -44,9 +37,6 @@ class TokenEmbedding(nn.Module):
         width = config.width
         self.scales = [config.fine_index] + [config.coarse_index] * (len(sizes) - 1)
         self.lifting = FunctionLifting(2 * window, config.num_functions, width)
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        self.window = GatedMLP(2 * window, width, width) if config.window else None
         self.context: nn.Module | None = None
         if config.context:
             self.context = nn.Sequential(
@@ -67,13 +57,12 @@ class TokenEmbedding(nn.Module):
             if isinstance(table, nn.Embedding):
                 nn.init.normal_(table.weight, std=0.02)
 
-    def forward(self, levels: list[Level], windows: list[Tensor]) -> Tensor:
+    def forward(self, levels: list[Level]) -> Tensor:
         """Embed the tokens of all levels.
 
         Args:
             levels: All levels, fine first; the fine level may have fewer nodes than it was made
                 for.
-            windows: Their companded windows per unit of mass, shapes ``(G, n, 2 K)``.
 
         Returns:
             Tokens, fine first, shape ``(G, sum of n, C)``.
@@ -81,19 +70,11 @@ class TokenEmbedding(nn.Module):
         Raises:
             ValueError: If a level has more nodes than index embeddings.
         """
-        pairs = zip(levels, windows, strict=True)
-        return torch.cat([self._embed(index, *pair) for index, pair in enumerate(pairs)], dim=1)
+        return torch.cat([self._embed(index, level) for index, level in enumerate(levels)], dim=1)
 
-    def standardize(self, windows: Tensor) -> None:
-        """Give the functions of windows mean 0 and variance 1 over companded training values."""
-        self.lifting.standardize(windows)
-        self.mean.copy_(windows.mean())
-        self.std.copy_(windows.std().clamp_min(1e-6))
-
-    def _embed(self, number: int, level: Level, windows: Tensor) -> Tensor:
-        tokens = self.lifting(windows)
-        if self.window is not None:
-            tokens = tokens + self.window((windows - self.mean) / self.std)
+    def _embed(self, number: int, level: Level) -> Tensor:
+        # A coarse observable is n / m times a mean; the mean lies in the domain of the lifting.
+        tokens = self.lifting(level.lags / level.mass)
         if self.context is not None:
             tokens = tokens + self.context(level.features)
         if str(number) in self.index:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
-
 import pytest
 import torch
 
@@ -17,45 +15,41 @@ def embedding(**options):
     return TokenEmbedding(WINDOW, SIZES, FEATURES, OperatorConfig(width=WIDTH, heads=2, **options))
 
 
-def given(sizes=SIZES, graphs=2):
-    """Levels and their windows."""
+def levels(sizes=SIZES, masses=(1.0, 1.5, 3.0), graphs=2):
     torch.manual_seed(1)
     none = torch.empty(0)
-    levels = [
+    return [
         Level(
             points=none,
             features=torch.randn(graphs, n, FEATURES),
-            lags=none,
+            lags=mass * torch.rand(graphs, n, 2 * WINDOW),
             edge_index=none,
             edge_weight=none,
+            mass=mass,
         )
-        for n in sizes
+        for n, mass in zip(sizes, masses, strict=True)
     ]
-    return levels, [torch.rand(graphs, n, 2 * WINDOW) for n in sizes]
 
 
 def test_token_is_the_sum_of_its_parts():
-    module = embedding(fine_index=0.5, coarse_index=2.0)
-    module.standardize(torch.rand(50, WINDOW) ** 2)
+    module, given = embedding(fine_index=0.5, coarse_index=2.0), levels()
     parts = []
-    for number, (level, windows) in enumerate(zip(*given(), strict=True)):
+    for number, level in enumerate(given):
         scale = 0.5 if number == 0 else 2.0
         table = module.get_parameter(f"index.{number}.weight")
         position = scale * table + module.get_parameter("level.weight")[number]
-        direct = module.window((windows - module.mean) / module.std)
-        parts.append(module.lifting(windows) + module.context(level.features) + direct + position)
-    tokens = module(*given())
+        parts.append(
+            module.lifting(level.lags / level.mass) + module.context(level.features) + position
+        )
+    tokens = module(given)
     assert tokens.shape == (2, 12, WIDTH)
     torch.testing.assert_close(tokens, torch.cat(parts, dim=1))
 
 
-def test_a_model_gives_windows_per_unit_of_mass(tiny):
-    """Lags and masses of all levels ten times as large: the same tokens."""
-    model = tiny.model()
-    levels, _ = model.hierarchy(model.encode(tiny.batch(2)))
-    tokens = model.attend(levels)
-    larger = [replace(level, lags=10 * level.lags, mass=10 * level.mass) for level in levels]
-    torch.testing.assert_close(model.attend(larger), tokens)
+def test_lifting_sees_means_and_not_sums():
+    module, given = embedding(), levels()
+    scaled = levels(masses=(10.0, 15.0, 30.0))
+    torch.testing.assert_close(module(scaled), module(given))
 
 
 def test_context_is_normalised():
@@ -68,7 +62,6 @@ def test_context_is_normalised():
     ("options", "absent"),
     [
         ({"context": False}, "context"),
-        ({"window": False}, "window"),
         ({"level_embedding": False}, "level"),
         ({"fine_index": 0.0}, "index.0"),
         ({"coarse_index": 0.0}, "index.1"),
@@ -82,23 +75,22 @@ def test_ablations_have_no_parameters(options, absent):
     assert missing
     prefixes = (absent + ".", "index.2.") if absent == "index.1" else (absent + ".",)
     assert all(name.startswith(prefixes) for name in missing)
-    module(*given()).square().sum().backward()
+    module(levels()).square().sum().backward()
     assert all(p.grad is not None and p.grad.any() for p in module.parameters())
 
 
 def test_smaller_fine_level_takes_the_first_indices():
-    module = embedding()
-    levels, windows = given()
-    tokens = module(levels, windows)
-    levels[0] = replace(levels[0], features=levels[0].features[:, :3])
-    smaller = module(levels, [windows[0][:, :3], *windows[1:]])
-    torch.testing.assert_close(smaller[:, :3], tokens[:, :3])
-    assert smaller.shape == (2, 9, WIDTH)
+    module, given = embedding(), levels()
+    small = levels()
+    small[0].features = small[0].features[:, :3]
+    small[0].lags = small[0].lags[:, :3]
+    torch.testing.assert_close(module(small)[:, :3], module(given)[:, :3])
+    assert module(small).shape == (2, 9, WIDTH)
 
 
 def test_larger_fine_level_needs_an_index_for_each_node():
     with pytest.raises(
         ValueError, match=r"at most 6 tokens on level 0 \(got 7\): data.nodes_per_graph"
     ):
-        embedding()(*given(sizes=[7, 4, 2]))
-    assert embedding(fine_index=0.0)(*given(sizes=[7, 4, 2])).shape == (2, 13, WIDTH)
+        embedding()(levels(sizes=[7, 4, 2]))
+    assert embedding(fine_index=0.0)(levels(sizes=[7, 4, 2])).shape == (2, 13, WIDTH)

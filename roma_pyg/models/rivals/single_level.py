@@ -76,6 +76,6 @@ class SingleLevel(GraphOperator):
         return Encoding([level], tokens.view(graphs, -1, tokens.shape[-1]))
 
     def _known(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
-        """Standardised own and neighbour windows and embedded features, ``(G B, 2 K + F)``."""
+        """Views of own and neighbour windows and embedded features, ``(G B, 2 K' + F)``."""
         position = self.embed_features(batch.features[: batch.num_core])
-        return torch.cat([self._standardized(lags), position], dim=-1)
+        return torch.cat([self.views(lags), position], dim=-1)
