@@ -580,8 +580,6 @@ class OperatorConfig:
         neighbors: The feed-forward network of a block also sees the coupling-weighted mean of the
             neighbours of a token on its level.
         num_functions: Gaussian random functions that lift each window value.
-        window: A token also gets its window through a gated network, besides the random
-            functions; false as published.
         context: Positional embedding from the graph features of the token.
         level_embedding: Learned embedding of the level.
         fine_index: Scale of the learned index embedding on the fine level; 0 turns it off.
@@ -594,7 +592,6 @@ class OperatorConfig:
     heads: int = 4
     neighbors: bool = True
     num_functions: int = 4
-    window: bool = True
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25
@@ -726,9 +723,9 @@ class ModelConfig:
         correction: What the network corrects it by is in units of an error ``relative`` to the
             base forecast, so that small values keep their precision, or ``absolute``. The same
             without a base forecast.
-        compand: Windows enter networks also as ``asinh(w / compand)``, in which values from about
-            this one on, in units of the observable, are told apart by their ratio; 0 leaves that
-            out (as published).
+        compand: A token also gets its window as ``asinh(w / compand)``, through a gated network:
+            values from about this one on, in units of the observable, are told apart by their
+            ratio. 0 leaves that out (as published).
         initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
             or ``orthogonal`` (as published).
     """

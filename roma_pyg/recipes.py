@@ -13,7 +13,6 @@ RECIPES: dict[str, dict[str, str]] = {
         "model.base": "none",
         "model.compand": "0",
         "model.initialization": "orthogonal",
-        "model.operator.window": "false",
         "model.pool.sizes": "[64]",
         "model.pool.entropy": "1.0",
         "model.pool.edge_entropy": "0.001",

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from roma_pyg.models.compiled import Compiled
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.nn.companding import WindowViews
+from roma_pyg.nn.companding import CompandedWindow
 from roma_pyg.nn.segment import weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 from roma_pyg.physics import Jet
@@ -56,6 +56,7 @@ class GraphOperator(ABC, nn.Module):
 
         u(t) = base(t) e + spread(t) operator(t, token)   in R^3,     y(t) = |u(t)|
 
+    A token also contains the companded window of its node (`CompandedWindow`), in all models alike.
     With ``config.effective`` a residual operator learns the law of motion of u besides.
 
     Args:
@@ -67,6 +68,11 @@ class GraphOperator(ABC, nn.Module):
         ValueError: If an effective law is wanted for a horizon of one step.
     """
 
+    companded_lags: ClassVar[int] = 2
+    """Windows that a token gets companded: its own, and the mean one of its neighbours."""
+
+    mean: Tensor
+    std: Tensor
     direction: Tensor
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:
@@ -90,13 +96,17 @@ class GraphOperator(ABC, nn.Module):
             ahead,
             relative=config.correction == "relative",
         )
-        self.views = WindowViews(config.compand)
-        self.num_seen = self.views.count * self.num_inputs
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
 
     def _make_operators(self) -> None:
         """Create the operator network and, where one is wanted, the effective law."""
         config, data = self.config, self.data
+        self.companded: CompandedWindow | None = None
+        if config.compand:
+            count = self.companded_lags * self.num_inputs
+            self.companded = CompandedWindow(count, config.operator.width, config.compand)
         trunk = config.trunk
         kinds: dict[str, type[DeepONet] | type[Nomad]] = {"deeponet": DeepONet, "nomad": Nomad}
 
@@ -176,7 +186,7 @@ class GraphOperator(ABC, nn.Module):
             self.memory.load_state_dict(memory.state_dict())
         samples = []
         everything = list(range(1, self.data.horizon + 1))
-        for batch in (batch.to(self.direction.device) for batch in batches):
+        for batch in (batch.to(self.mean.device) for batch in batches):
             self._check(batch)
             if batch.target is None or batch.steps.tolist() != everything:
                 raise ValueError(
@@ -192,7 +202,10 @@ class GraphOperator(ABC, nn.Module):
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
         self.base.fit(samples)
         self._fit_inputs(own[: 1 << 14])
-        self.views.fit(own)
+        if self.companded is not None:
+            self.companded.fit(own)
+        self.mean.copy_(own.mean())
+        self.std.copy_(own.std().clamp_min(1e-6))
 
     def forward(self, batch: SubgraphBatch) -> RomaOutput:
         """Forecast a batch on all levels.
@@ -489,6 +502,12 @@ class GraphOperator(ABC, nn.Module):
         alone = torch.bincount(batch.edge_index[1], minlength=count) == 0
         return torch.where(alone.unsqueeze(1), batch.window[:count], mean)
 
+    def _with_windows(self, tokens: Tensor, windows: Tensor) -> Tensor:
+        """Add the companded windows, ``(..., 2 K)``, to tokens ``(..., C)``."""
+        if self.companded is None:
+            return tokens
+        return tokens + self.companded(windows[..., : self.companded_lags * self.num_inputs])
+
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""
         count = batch.num_core
@@ -496,6 +515,6 @@ class GraphOperator(ABC, nn.Module):
         return torch.cat([batch.window[:count], neighbors], dim=-1)
 
     def _inputs(self, batch: SubgraphBatch) -> Tensor:
-        """Views of windows and embedded features of core and halo, shape ``(n_all, K' + F)``."""
-        seen = self.views(batch.window)
-        return torch.cat([seen, self.embed_features(batch.features)], dim=-1)
+        """Standardised windows and embedded features of core and halo, ``(n_all, K + F)``."""
+        window = (batch.window - self.mean) / self.std
+        return torch.cat([window, self.embed_features(batch.features)], dim=-1)

@@ -14,7 +14,6 @@ from roma_pyg.models.graph_operator import Encoding, GraphOperator
 from roma_pyg.models.level import Level, Renormalization
 from roma_pyg.models.tokens import TokenEmbedding
 from roma_pyg.nn.attention import AttentionBlock, Couplings
-from roma_pyg.nn.gated import GatedMLP
 
 if TYPE_CHECKING:
     from roma_pyg.data.series import GraphSeries
@@ -52,16 +51,13 @@ class Roma(GraphOperator):
         """Create the parameters from torch's current random state."""
         super().__init__(config, data)
         encoder, operator = config.encoder, config.operator
-        self.encoder = GraphEncoder(self.num_seen + config.features, encoder)
+        self.encoder = GraphEncoder(self.num_inputs + config.features, encoder)
         self.renormalizations = nn.ModuleList(
             Renormalization(size, encoder, config.pool) for size in config.pool.sizes
         )
         self.tokens = TokenEmbedding(
             self.num_inputs, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
         )
-        self.window: GatedMLP | None = None
-        if operator.window:
-            self.window = GatedMLP(2 * self.num_seen, operator.width, operator.width)
         self.blocks = nn.ModuleList(
             AttentionBlock(
                 operator.width, operator.heads, operator.dropout, neighbors=operator.neighbors
@@ -129,14 +125,10 @@ class Roma(GraphOperator):
     def embed(self, levels: list[Level]) -> Tensor:
         """Tokens of all levels before attention, shape ``(G, sum of n, C)``.
 
-        To the embedding of the paper comes a gated network of the windows, which sees them as
-        finely as the encoder does. Per unit of mass they lie where the values do.
+        To the embedding of the paper come the companded windows, per unit of mass.
         """
-        tokens = self.tokens(levels)
-        if self.window is None:
-            return tokens
         windows = torch.cat([level.lags / level.mass for level in levels], dim=1)
-        return tokens + self.window(self.views(windows))
+        return self._with_windows(self.tokens(levels), windows)
 
     def couplings(self, levels: list[Level]) -> Couplings | None:
         """Couplings between the tokens of all levels, if the blocks see them."""

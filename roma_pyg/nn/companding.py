@@ -1,4 +1,4 @@
-"""Windows as networks see them, with a finer resolution of small values."""
+"""Windows in a finer resolution of small values."""
 
 from __future__ import annotations
 
@@ -7,51 +7,47 @@ import math
 import torch
 from torch import Tensor, nn
 
+from roma_pyg.nn.gated import GatedMLP
 
-class WindowViews(nn.Module):
-    """Values as they are and companded, standardised each.
 
-    Small values are told apart by the companded ones, large ones by the others: what makes the one
-    finer makes the other coarser.
+class CompandedWindow(nn.Module):
+    """Gated network of companded windows.
+
+    Smooth functions of a value, or its first layers in a network, tell large values apart, and
+    small ones hardly. Here a relative error is the same step at all sizes.
 
     Args:
-        knee: See :func:`compand`; 0 leaves the companded ones out.
+        window: Values of a window K.
+        width: Channels.
+        knee: See :func:`compand`.
 
     Example:
-        >>> views = WindowViews(0.05)
-        >>> views.fit(torch.rand(20, 8))
-        >>> views(torch.rand(5, 8)).shape
-        torch.Size([5, 16])
+        >>> network = CompandedWindow(8, 3, knee=0.05)
+        >>> network.fit(torch.rand(20, 8))
+        >>> network(torch.rand(5, 8)).shape
+        torch.Size([5, 3])
     """
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self, knee: float) -> None:
-        """Start from mean zero and variance one."""
+    def __init__(self, window: int, width: int, knee: float) -> None:
+        """Create the network, for companded values of mean 0 and variance 1."""
         super().__init__()
         self.knee = knee
-        self.register_buffer("mean", torch.zeros(self.count))
-        self.register_buffer("std", torch.ones(self.count))
-
-    @property
-    def count(self) -> int:
-        """Numbers that each value becomes."""
-        return 2 if self.knee else 1
+        self.network = GatedMLP(window, width, width)
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("std", torch.ones(()))
 
     def fit(self, values: Tensor) -> None:
-        """Give each view mean 0 and variance 1 over training values."""
-        for index, view in enumerate(self._views(values)):
-            self.mean[index] = view.mean()
-            self.std[index] = view.std().clamp_min(1e-6)
+        """Give companded values mean 0 and variance 1 over training values, of any shape."""
+        companded = compand(values, self.knee)
+        self.mean.copy_(companded.mean())
+        self.std.copy_(companded.std().clamp_min(1e-6))
 
-    def forward(self, values: Tensor) -> Tensor:
-        """All views of a window, behind each other: shape ``(..., K)`` to ``(..., count K)``."""
-        views = zip(self._views(values), self.mean, self.std, strict=True)
-        return torch.cat([(view - mean) / std for view, mean, std in views], dim=-1)
-
-    def _views(self, values: Tensor) -> list[Tensor]:
-        return [values, compand(values, self.knee)] if self.knee else [values]
+    def forward(self, windows: Tensor) -> Tensor:
+        """Map windows in units of the observable, ``(..., K)``, to ``(..., width)``."""
+        return self.network((compand(windows, self.knee) - self.mean) / self.std)
 
 
 def compand(values: Tensor, knee: float) -> Tensor:
