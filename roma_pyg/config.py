@@ -720,12 +720,12 @@ class ModelConfig:
         base: What the network corrects: ``linear`` is a linear forecast from own and neighbour
             lags, fitted on the training part by least squares relative to the value,
             ``persistence`` the last value, ``none`` nothing (as published).
-        correction: What the network corrects it by is in units of an error ``relative`` to the
-            base forecast, so that small values keep their precision, or ``absolute``. The same
-            without a base forecast.
-        compand: A token also gets its window as ``asinh(w / compand)``, through a gated network:
-            values from about this one on, in units of the observable, are told apart by their
-            ratio. 0 leaves that out (as published).
+        correction: Unit of what the network adds to it: the root mean square error at each step
+            ahead (``absolute``), or the error that goes with the value of the forecast
+            (``relative``), with which small values are more precise.
+        compand: Above 0, a token also gets its window as ``asinh(w / compand)``, through a gated
+            network: values from about this one on, in units of the observable, are told apart by
+            their ratio. Try .05.
         initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
             or ``orthogonal`` (as published).
     """
@@ -740,8 +740,8 @@ class ModelConfig:
     trunk: TrunkConfig = field(default_factory=TrunkConfig)
     effective: EffectiveConfig = field(default_factory=EffectiveConfig)
     base: Literal["linear", "persistence", "none"] = "linear"
-    correction: Literal["relative", "absolute"] = "relative"
-    compand: float = 0.05
+    correction: Literal["absolute", "relative"] = "absolute"
+    compand: float = 0.0
     initialization: Literal["default", "orthogonal"] = "default"
 
     def __post_init__(self) -> None:

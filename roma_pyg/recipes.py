@@ -11,7 +11,6 @@ RECIPES: dict[str, dict[str, str]] = {
         "data.memory.size": "0",
         "data.walk_length": "16",
         "model.base": "none",
-        "model.compand": "0",
         "model.initialization": "orthogonal",
         "model.pool.sizes": "[64]",
         "model.pool.entropy": "1.0",

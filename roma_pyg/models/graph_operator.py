@@ -56,8 +56,9 @@ class GraphOperator(ABC, nn.Module):
 
         u(t) = base(t) e + spread(t) operator(t, token)   in R^3,     y(t) = |u(t)|
 
-    A token also contains the companded window of its node (`CompandedWindow`), in all models alike.
-    With ``config.effective`` a residual operator learns the law of motion of u besides.
+    With ``config.compand`` a token also contains the companded window of its node
+    (`CompandedWindow`), in all models alike. With ``config.effective`` a residual operator learns
+    the law of motion of u besides.
 
     Args:
         config: Sizes and kinds of the parts.
