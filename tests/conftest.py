@@ -78,8 +78,8 @@ class Tiny:
         geometry="hyperbolic",
         kind="deeponet",
         base="linear",
-        correction="relative",
-        compand=0.05,
+        correction="absolute",
+        compand=0.0,
         **operator,
     ) -> ModelConfig:
         return ModelConfig(

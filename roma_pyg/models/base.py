@@ -187,6 +187,8 @@ class BaseForecast(nn.Module):
         Returns:
             Shape ``(..., Q)``.
         """
+        if not self.relative:
+            return self.scale[steps - 1].expand_as(forecast)
         constant, slope = self.constant[steps - 1], self.slope[steps - 1]
         return (constant.square() + (slope * forecast).square()).sqrt()
 

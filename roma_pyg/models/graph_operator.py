@@ -201,8 +201,8 @@ class GraphOperator(ABC, nn.Module):
         if not samples:
             raise ValueError("Expected at least one training batch to fit the scales of the model.")
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
-        self.base.fit(samples)
         self._fit_inputs(own[: 1 << 14])
+        self.base.fit(samples)
         if self.companded is not None:
             self.companded.fit(own)
         self.mean.copy_(own.mean())
@@ -503,11 +503,12 @@ class GraphOperator(ABC, nn.Module):
         alone = torch.bincount(batch.edge_index[1], minlength=count) == 0
         return torch.where(alone.unsqueeze(1), batch.window[:count], mean)
 
-    def _with_windows(self, tokens: Tensor, windows: Tensor) -> Tensor:
-        """Add the companded windows, ``(..., 2 K)``, to tokens ``(..., C)``."""
+    def _with_windows(self, tokens: Tensor, levels: list[Tensor]) -> Tensor:
+        """Add the companded windows of levels, ``(..., n, 2 K)``, to their tokens."""
         if self.companded is None:
             return tokens
-        return tokens + self.companded(windows[..., : self.companded_lags * self.num_inputs])
+        windows = torch.cat(levels, dim=-2)[..., : self.companded_lags * self.num_inputs]
+        return tokens + self.companded(windows)
 
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-import torch
 from torch import Tensor, nn
 
 from roma_pyg.config import DataConfig, ModelConfig
@@ -127,7 +126,7 @@ class Roma(GraphOperator):
 
         To the embedding of the paper come the companded windows, per unit of mass.
         """
-        windows = torch.cat([level.lags / level.mass for level in levels], dim=1)
+        windows = [level.lags / level.mass for level in levels]
         return self._with_windows(self.tokens(levels), windows)
 
     def couplings(self, levels: list[Level]) -> Couplings | None:

@@ -80,16 +80,17 @@ def token_change(model, batch, node, neighbour):
         ("slices", True, True),
     ],
 )
-def test_how_far_a_node_sees(tiny, kind, near, far):
+@pytest.mark.parametrize("compand", [0.0, 0.05])
+def test_how_far_a_node_sees(tiny, kind, near, far, compand):
     """Two layers of message passing reach two edges far, attention everywhere."""
-    model, batch = rival(tiny, kind).double(), tiny.double(tiny.batch())
+    model, batch = rival(tiny, kind, compand=compand), tiny.batch()
     edges = batch.edge_index[:, batch.edge_index[0] < 12]
     reach = torch.zeros(12, 12, dtype=torch.bool)
     reach[edges[1], edges[0]] = True
     two = (reach.float() @ reach.float() > 0) & ~reach & ~torch.eye(12, dtype=torch.bool)
     (node, one), (center, second) = reach.nonzero()[0].tolist(), two.nonzero()[0].tolist()
-    assert (token_change(model, batch, node, one) > 1e-9) == near
-    assert (token_change(model, batch, center, second) > 1e-9) == far
+    assert (token_change(model, batch, node, one) > 1e-6) == near
+    assert (token_change(model, batch, center, second) > 1e-6) == far
 
 
 @rivals

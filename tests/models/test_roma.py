@@ -18,8 +18,9 @@ VARIANTS = {
     "euclidean": {"geometry": "euclidean"},
     "no base": {"base": "none"},
     "persistence": {"base": "persistence"},
-    "absolute": {"correction": "absolute"},
-    "not companded": {"compand": 0.0},
+    "relative": {"correction": "relative"},
+    "companded": {"compand": 0.05},
+    "both": {"correction": "relative", "compand": 0.05},
     "no pooling": {"sizes": ()},
     "one supernode": {"sizes": (3, 1)},
     "two supernodes": {"sizes": (2,)},
@@ -171,7 +172,7 @@ def test_fine_index_breaks_the_symmetry(tiny):
     assert change.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("variant", ["default", "persistence", "absolute", "no base"])
+@pytest.mark.parametrize("variant", ["default", "persistence", "relative", "both", "no base"])
 def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     """By hand: the length of ``base e + sigma operator``, on every level."""
     model, batch = tiny.model(**VARIANTS[variant]).double(), tiny.double(tiny.batch(2))
@@ -184,8 +185,7 @@ def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
         base = model.base(level.lags, batch.steps, level.mass)
         relative = model.base.slope * base / level.mass
         spread = (model.base.constant**2 + relative**2).sqrt()
-        if variant in ("absolute", "no base"):
-            assert not model.base.slope.any()
+        assert model.base.slope.any() == (variant in ("relative", "both"))
         correction = correction * (level.mass * spread)[..., None]
         expected = (base[..., None] * direction + correction).square().sum(-1).sqrt()
         torch.testing.assert_close(forecast.prediction, expected, rtol=1e-5, atol=1e-6)
@@ -237,7 +237,7 @@ def test_steps_and_targets_are_optional_parts(tiny):
 
 def test_statistics_by_hand(tiny):
     batches = [tiny.batch(2, seed=seed) for seed in range(3)]
-    model = tiny.model(fitted=False)
+    model = tiny.model(fitted=False, compand=0.05)
     model.fit_statistics(batches)
     own = torch.cat([batch.window[: batch.num_core] for batch in batches])
     torch.testing.assert_close(model.mean, own.mean())

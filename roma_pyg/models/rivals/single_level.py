@@ -61,7 +61,7 @@ class SingleLevel(GraphOperator):
         self._check(batch)
         batch = self._continued(batch)
         lags = self._lags(batch)
-        tokens = self.norm(self._with_windows(self.tokens_of(batch, lags), lags))
+        tokens = self.norm(self._with_windows(self.tokens_of(batch, lags), [lags]))
         features = self.features(tokens)
         graphs = batch.num_graphs
         edge_index, edge_weight = core_edges(batch.edge_index, batch.edge_weight, batch.num_core)
