@@ -580,6 +580,8 @@ class OperatorConfig:
         neighbors: The feed-forward network of a block also sees the coupling-weighted mean of the
             neighbours of a token on its level.
         num_functions: Gaussian random functions that lift each window value.
+        history: Residual blocks of a network of the own history of each token, of twice the
+            width; 0 for no such network (as published).
         context: Positional embedding from the graph features of the token.
         level_embedding: Learned embedding of the level.
         fine_index: Scale of the learned index embedding on the fine level; 0 turns it off.
@@ -592,6 +594,7 @@ class OperatorConfig:
     heads: int = 4
     neighbors: bool = True
     num_functions: int = 4
+    history: int = 2
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25
@@ -609,6 +612,7 @@ class OperatorConfig:
             f"a divisor of operator.width = {self.width}",
             self.heads,
         )
+        check(0 <= self.history <= MOST_LAYERS, "operator.history", "in [0, 1000]", self.history)
         check(self.num_functions >= 1, "operator.num_functions", "at least 1", self.num_functions)
         check(0 <= self.dropout < 1, "operator.dropout", "in [0, 1)", self.dropout)
 
@@ -723,9 +727,9 @@ class ModelConfig:
         correction: Unit of what the network adds to it: the root mean square error at each step
             ahead (``absolute``), or the error that goes with the value of the forecast
             (``relative``), with which small values are more precise.
-        compand: Above 0, a token also gets its window as ``asinh(w / compand)``, through a gated
-            network: values from about this one on, in units of the observable, are told apart by
-            their ratio. Try .05.
+        compand: Above 0, windows are also given as ``asinh(w / compand)``, in which values from
+            about this one on, in units of the observable, differ by their ratio: to ROMA's network
+            of the own history, and to the input layers of other models. 0 as published.
         initialization: Weights of linear layers at the start: ``default`` (uniform, as in torch)
             or ``orthogonal`` (as published).
     """
@@ -741,7 +745,7 @@ class ModelConfig:
     effective: EffectiveConfig = field(default_factory=EffectiveConfig)
     base: Literal["linear", "persistence", "none"] = "linear"
     correction: Literal["absolute", "relative"] = "absolute"
-    compand: float = 0.0
+    compand: float = 0.05
     initialization: Literal["default", "orthogonal"] = "default"
 
     def __post_init__(self) -> None:

@@ -139,7 +139,7 @@ def attention_maps(model: Roma, batch: SubgraphBatch, graph: int = 0) -> Attenti
             f"Expected 'graph' in [0, {batch.num_graphs}), a subgraph of the batch (got {graph})."
         )
     levels, _ = model.hierarchy(model.encode(batch))
-    tokens, couplings = model.embed(levels), model.couplings(levels)
+    tokens, couplings = model.tokens(levels), model.couplings(levels)
     maps = []
     for block in cast("list[AttentionBlock]", list(model.blocks)):
         maps.append(block.attention_map(tokens)[graph].double().cpu().numpy())

@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from roma_pyg.models.compiled import Compiled
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.nn.companding import CompandedWindow
+from roma_pyg.nn.companding import compand
 from roma_pyg.nn.segment import weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 from roma_pyg.physics import Jet
@@ -56,9 +56,8 @@ class GraphOperator(ABC, nn.Module):
 
         u(t) = base(t) e + spread(t) operator(t, token)   in R^3,     y(t) = |u(t)|
 
-    With ``config.compand`` a token also contains the companded window of its node
-    (`CompandedWindow`), in all models alike. With ``config.effective`` a residual operator learns
-    the law of motion of u besides.
+    With ``config.compand`` networks get windows companded besides, in all models alike. With
+    ``config.effective`` a residual operator learns the law of motion of u besides.
 
     Args:
         config: Sizes and kinds of the parts.
@@ -69,11 +68,10 @@ class GraphOperator(ABC, nn.Module):
         ValueError: If an effective law is wanted for a horizon of one step.
     """
 
-    companded_lags: ClassVar[int] = 2
-    """Windows that a token gets companded: its own, and the mean one of its neighbours."""
-
     mean: Tensor
     std: Tensor
+    companded_mean: Tensor
+    companded_std: Tensor
     direction: Tensor
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:
@@ -99,15 +97,15 @@ class GraphOperator(ABC, nn.Module):
         )
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("std", torch.ones(()))
+        self.scales = 2 if config.compand else 1
+        if config.compand:
+            self.register_buffer("companded_mean", torch.zeros(()))
+            self.register_buffer("companded_std", torch.ones(()))
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
 
     def _make_operators(self) -> None:
         """Create the operator network and, where one is wanted, the effective law."""
         config, data = self.config, self.data
-        self.companded: CompandedWindow | None = None
-        if config.compand:
-            count = self.companded_lags * self.num_inputs
-            self.companded = CompandedWindow(count, config.operator.width, config.compand)
         trunk = config.trunk
         kinds: dict[str, type[DeepONet] | type[Nomad]] = {"deeponet": DeepONet, "nomad": Nomad}
 
@@ -203,10 +201,12 @@ class GraphOperator(ABC, nn.Module):
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
         self._fit_inputs(own[: 1 << 14])
         self.base.fit(samples)
-        if self.companded is not None:
-            self.companded.fit(own)
         self.mean.copy_(own.mean())
         self.std.copy_(own.std().clamp_min(1e-6))
+        if self.config.compand:
+            companded = compand(own, self.config.compand)
+            self.companded_mean.copy_(companded.mean())
+            self.companded_std.copy_(companded.std().clamp_min(1e-6))
 
     def forward(self, batch: SubgraphBatch) -> RomaOutput:
         """Forecast a batch on all levels.
@@ -503,20 +503,21 @@ class GraphOperator(ABC, nn.Module):
         alone = torch.bincount(batch.edge_index[1], minlength=count) == 0
         return torch.where(alone.unsqueeze(1), batch.window[:count], mean)
 
-    def _with_windows(self, tokens: Tensor, levels: list[Tensor]) -> Tensor:
-        """Add the companded windows of levels, ``(..., n, 2 K)``, to their tokens."""
-        if self.companded is None:
-            return tokens
-        windows = torch.cat(levels, dim=-2)[..., : self.companded_lags * self.num_inputs]
-        return tokens + self.companded(windows)
-
     def _lags(self, batch: SubgraphBatch) -> Tensor:
         """Own and neighbour windows of the core nodes, shape ``(G B, 2 K)``."""
         count = batch.num_core
         neighbors = weighted_mean(batch.window, batch.edge_index, batch.edge_weight, count)
         return torch.cat([batch.window[:count], neighbors], dim=-1)
 
-    def _inputs(self, batch: SubgraphBatch) -> Tensor:
-        """Standardised windows and embedded features of core and halo, ``(n_all, K + F)``."""
-        window = (batch.window - self.mean) / self.std
-        return torch.cat([window, self.embed_features(batch.features)], dim=-1)
+    def _standardized(self, windows: Tensor) -> Tensor:
+        """Windows ``(..., K)`` in units of their standard deviation."""
+        return (windows - self.mean) / self.std
+
+    def _scaled(self, windows: Tensor) -> Tensor:
+        """Windows ``(..., K)``, standardised on each of the s scales, ``(..., s K)``."""
+        plain = self._standardized(windows)
+        if not self.config.compand:
+            return plain
+        companded = compand(windows, self.config.compand)
+        companded = (companded - self.companded_mean) / self.companded_std
+        return torch.cat([plain, companded], dim=-1)

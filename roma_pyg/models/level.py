@@ -41,6 +41,7 @@ class Level:
         assignment: S that made this level, shape ``(G, n_finer, n)``; None on the fine level.
         complete: Which nodes have all their neighbours on this level, shape ``(G, n)``; None for
             all, as on coarse levels.
+        history: What a network has made of own window and features, shape ``(G, n, C_h)``.
     """
 
     points: Tensor
@@ -52,6 +53,7 @@ class Level:
     adjacency: Tensor | None = None
     assignment: Tensor | None = None
     complete: Tensor | None = None
+    history: Tensor | None = None
 
     @property
     def num_graphs(self) -> int:

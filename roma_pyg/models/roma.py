@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+import torch
 from torch import Tensor, nn
 
 from roma_pyg.config import DataConfig, ModelConfig
 from roma_pyg.data.sampling import SubgraphBatch
 from roma_pyg.models.encoder import GraphEncoder
 from roma_pyg.models.graph_operator import Encoding, GraphOperator
+from roma_pyg.models.history import HistoryNetwork
 from roma_pyg.models.level import Level, Renormalization
 from roma_pyg.models.tokens import TokenEmbedding
 from roma_pyg.nn.attention import AttentionBlock, Couplings
@@ -23,9 +25,10 @@ class Roma(GraphOperator):
     """Forecasts a node series on every level of a learned hierarchy (arXiv:2502.15913).
 
     Graph layers encode the recent history of each node and its neighbours (``encoder``), learned
-    pooling makes the coarse levels (``renormalizations``), one transformer couples the tokens of
-    all levels (``blocks``), and an operator network turns each token into a function of the time
-    ahead (`GraphOperator`).
+    pooling makes the coarse levels (``renormalizations``), a network of its own reads the history
+    of each node and supernode (``history``; not in the paper), one transformer couples the tokens
+    of all levels (``blocks``), and an operator network turns each token into a function of the
+    time ahead (`GraphOperator`).
 
     For B nodes, e edges, M supernodes, C channels and Q steps ahead, a forward pass takes
     O(e C + (B + M) C^2 + (B + M)^2 C + Q (B + M) C) per subgraph and never touches the whole graph.
@@ -57,6 +60,9 @@ class Roma(GraphOperator):
         self.tokens = TokenEmbedding(
             self.num_inputs, [data.nodes_per_graph, *config.pool.sizes], encoder.width, operator
         )
+        self.history: HistoryNetwork | None = None
+        if operator.history:
+            self.history = HistoryNetwork(self.scales * self.num_inputs, encoder.width, operator)
         self.blocks = nn.ModuleList(
             AttentionBlock(
                 operator.width, operator.heads, operator.dropout, neighbors=operator.neighbors
@@ -89,7 +95,9 @@ class Roma(GraphOperator):
         """
         self._check(batch)
         batch = self._continued(batch)
-        return self.encoder(self._inputs(batch), batch, self._lags(batch))
+        windows = self._standardized(batch.window)
+        inputs = torch.cat([windows, self.embed_features(batch.features)], dim=-1)
+        return self.encoder(inputs, batch, self._lags(batch))
 
     def hierarchy(
         self, fine: Level, seed: int | None = None
@@ -101,7 +109,7 @@ class Roma(GraphOperator):
             seed: Seed of the link penalty; without one no penalties are computed.
 
         Returns:
-            All levels, fine first, and the penalties by name and level.
+            All levels, fine first, with their own history, and the penalties by name and level.
         """
         levels = [fine]
         penalties: dict[str, Tensor] = {}
@@ -112,22 +120,20 @@ class Roma(GraphOperator):
                 terms = renormalization.penalties(levels[-1], embedded, coarse, seed)
                 penalties.update({f"{name}/{index}": value for name, value in terms.items()})
             levels.append(coarse)
+        if self.history is not None:
+            levels = [self.history(level, self._own(level)) for level in levels]
         return levels, penalties
+
+    def _own(self, level: Level) -> Tensor:
+        """Own windows per unit of mass, standardised, shape ``(G, n, s K)``."""
+        return self._scaled(level.lags[..., : self.num_inputs] / level.mass)
 
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""
-        tokens, couplings = self.embed(levels), self.couplings(levels)
+        tokens, couplings = self.tokens(levels), self.couplings(levels)
         for block in self.blocks:
             tokens = block(tokens, couplings)
         return self.norm(tokens)
-
-    def embed(self, levels: list[Level]) -> Tensor:
-        """Tokens of all levels before attention, shape ``(G, sum of n, C)``.
-
-        To the embedding of the paper come the companded windows, per unit of mass.
-        """
-        windows = [level.lags / level.mass for level in levels]
-        return self._with_windows(self.tokens(levels), windows)
 
     def couplings(self, levels: list[Level]) -> Couplings | None:
         """Couplings between the tokens of all levels, if the blocks see them."""

@@ -21,6 +21,7 @@ class TokenEmbedding(nn.Module):
         x_i = lift([w_i, (A w)_i] / mass) + LN(MLP(z_i)) + scale_l index_l[i] + level_l
 
     Nodes of the fine level come in the order of falling degree, so that their index means a rank.
+    To this comes a linear map of the own history, where a `HistoryNetwork` has read it.
 
     Args:
         window: History length K, in samples.
@@ -45,6 +46,7 @@ class TokenEmbedding(nn.Module):
                 nn.Linear(width, width),
                 nn.LayerNorm(width),
             )
+        self.history = nn.Linear(2 * width, width) if config.history else None
         self.index = nn.ModuleDict(
             {
                 str(number): nn.Embedding(size, width)
@@ -77,6 +79,9 @@ class TokenEmbedding(nn.Module):
         tokens = self.lifting(level.lags / level.mass)
         if self.context is not None:
             tokens = tokens + self.context(level.features)
+        if self.history is not None:
+            assert level.history is not None
+            tokens = tokens + self.history(level.history)
         if str(number) in self.index:
             table = self.index[str(number)].weight
             assert isinstance(table, Tensor)

@@ -20,7 +20,7 @@ def test_maps_are_those_of_the_forward_pass(tiny):
     np.testing.assert_allclose(maps.maps.sum(-1), 1, atol=1e-6)
     with torch.no_grad():
         levels, _ = model.hierarchy(model.encode(batch))
-        tokens = model.embed(levels)
+        tokens = model.tokens(levels)
         first = model.blocks[0].attention_map(tokens)[1]
         tokens = model.blocks[0](tokens, model.couplings(levels))
         second = model.blocks[1].attention_map(tokens)[1]

@@ -21,6 +21,7 @@ VARIANTS = {
     "relative": {"correction": "relative"},
     "companded": {"compand": 0.05},
     "both": {"correction": "relative", "compand": 0.05},
+    "no history": {"history": 0},
     "no pooling": {"sizes": ()},
     "one supernode": {"sizes": (3, 1)},
     "two supernodes": {"sizes": (2,)},
@@ -243,8 +244,8 @@ def test_statistics_by_hand(tiny):
     torch.testing.assert_close(model.mean, own.mean())
     torch.testing.assert_close(model.std, own.std())
     companded = torch.asinh(own / 0.05) / math.asinh(1 / 0.05)
-    torch.testing.assert_close(model.companded.mean, companded.mean())
-    torch.testing.assert_close(model.companded.std, companded.std())
+    torch.testing.assert_close(model.companded_mean, companded.mean())
+    torch.testing.assert_close(model.companded_std, companded.std())
     functions = model.tokens.lifting.functions(own.flatten())
     torch.testing.assert_close(
         functions.mean(0), torch.zeros(functions.shape[1]), rtol=0, atol=1e-3
@@ -410,3 +411,23 @@ def test_published_parts_by_configuration(tiny):
     model = tiny.model(data=data, sizes=(6, 4, 3), kind="nomad", heads=4, layers=3)
     assert len(model.blocks) == 3
     assert len(model(tiny.batch()).levels) == 4
+
+
+def test_companded_windows_are_standardised_too(tiny):
+    model = tiny.model(fitted=False, compand=0.05)
+    batches = [tiny.batch(2, seed=seed) for seed in range(3)]
+    model.fit_statistics(batches)
+    own = torch.cat([batch.window[: batch.num_core] for batch in batches])
+    plain, companded = model._scaled(own).chunk(2, dim=-1)
+    torch.testing.assert_close(plain, (own - own.mean()) / own.std())
+    companded_by_hand = torch.asinh(own / 0.05)
+    expected = (companded_by_hand - companded_by_hand.mean()) / companded_by_hand.std()
+    torch.testing.assert_close(companded, expected)
+
+
+def test_constant_series_give_finite_companded_windows(tiny):
+    model = tiny.model(fitted=False, compand=0.05)
+    batch = tiny.batch()
+    batch = replace(batch, window=batch.window * 0 + 0.3, target=batch.target * 0 + 0.3)
+    model.fit_statistics([batch])
+    assert model(batch).levels[0].prediction.isfinite().all()

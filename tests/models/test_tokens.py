@@ -26,6 +26,7 @@ def levels(sizes=SIZES, masses=(1.0, 1.5, 3.0), graphs=2):
             edge_index=none,
             edge_weight=none,
             mass=mass,
+            history=torch.randn(graphs, n, 2 * WIDTH),
         )
         for n, mass in zip(sizes, masses, strict=True)
     ]
@@ -39,7 +40,10 @@ def test_token_is_the_sum_of_its_parts():
         table = module.get_parameter(f"index.{number}.weight")
         position = scale * table + module.get_parameter("level.weight")[number]
         parts.append(
-            module.lifting(level.lags / level.mass) + module.context(level.features) + position
+            module.lifting(level.lags / level.mass)
+            + module.context(level.features)
+            + module.history(level.history)
+            + position
         )
     tokens = module(given)
     assert tokens.shape == (2, 12, WIDTH)
@@ -65,6 +69,7 @@ def test_context_is_normalised():
         ({"level_embedding": False}, "level"),
         ({"fine_index": 0.0}, "index.0"),
         ({"coarse_index": 0.0}, "index.1"),
+        ({"history": 0}, "history"),
     ],
 )
 def test_ablations_have_no_parameters(options, absent):
@@ -84,6 +89,7 @@ def test_smaller_fine_level_takes_the_first_indices():
     small = levels()
     small[0].features = small[0].features[:, :3]
     small[0].lags = small[0].lags[:, :3]
+    small[0].history = small[0].history[:, :3]
     torch.testing.assert_close(module(small)[:, :3], module(given)[:, :3])
     assert module(small).shape == (2, 9, WIDTH)
 

@@ -61,7 +61,7 @@ class SingleLevel(GraphOperator):
         self._check(batch)
         batch = self._continued(batch)
         lags = self._lags(batch)
-        tokens = self.norm(self._with_windows(self.tokens_of(batch, lags), [lags]))
+        tokens = self.norm(self.tokens_of(batch, lags))
         features = self.features(tokens)
         graphs = batch.num_graphs
         edge_index, edge_weight = core_edges(batch.edge_index, batch.edge_weight, batch.num_core)
@@ -75,7 +75,11 @@ class SingleLevel(GraphOperator):
         )
         return Encoding([level], tokens.view(graphs, -1, tokens.shape[-1]))
 
+    def _inputs(self, batch: SubgraphBatch) -> Tensor:
+        """Standardised windows and embedded features of core and halo, ``(n_all, s K + F)``."""
+        return torch.cat([self._scaled(batch.window), self.embed_features(batch.features)], dim=-1)
+
     def _known(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
-        """Standardised own and neighbour windows and embedded features, ``(G B, 2 K + F)``."""
+        """Standardised own and neighbour windows and embedded features, ``(G B, 2 s K + F)``."""
         position = self.embed_features(batch.features[: batch.num_core])
-        return torch.cat([(lags - self.mean) / self.std, position], dim=-1)
+        return torch.cat([self._scaled(lags), position], dim=-1)

@@ -17,11 +17,9 @@ class TokenwiseOperator(SingleLevel):
     arXiv:2206.03551). The neighbours enter through the base forecast only.
     """
 
-    companded_lags = 1
-
     def make_layers(self, width: int, layers: int) -> None:
         """Create an input layer and residual blocks."""
-        self.enter = nn.Linear(self.num_inputs + self.config.features, width)
+        self.enter = nn.Linear(self.scales * self.num_inputs + self.config.features, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(layers)))
 
     def tokens_of(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
