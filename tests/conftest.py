@@ -79,7 +79,7 @@ class Tiny:
         kind="deeponet",
         base="linear",
         correction="absolute",
-        compand=0.0,
+        compand=0.05,
         **operator,
     ) -> ModelConfig:
         return ModelConfig(
