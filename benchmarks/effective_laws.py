@@ -332,7 +332,7 @@ def graph_config(
             features=8,
             encoder=EncoderConfig(width=32),
             pool=PoolConfig(sizes=[], width=32),
-            operator=OperatorConfig(width=32, layers=1, heads=2, num_functions=8),
+            operator=OperatorConfig(width=32, layers=1, heads=2, num_functions=8, history=0),
             trunk=TrunkConfig(basis=16, width=64, layers=2, fourier_features=16, fourier_std=0.3),
             effective=EffectiveConfig(
                 kind="emergent",

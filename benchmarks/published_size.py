@@ -54,7 +54,7 @@ def model_config(kind: str, times: int, derivative: str = "partial") -> ModelCon
         features=64,
         encoder=EncoderConfig(width=128),
         pool=PoolConfig(sizes=[64], width=256),
-        operator=OperatorConfig(width=256, layers=3, heads=8, num_functions=32),
+        operator=OperatorConfig(width=256, layers=3, heads=8, num_functions=32, history=0),
         trunk=TrunkConfig(kind=kind, basis=256, width=256, layers=3, fourier_features=256),  # type: ignore[arg-type]
         effective=EffectiveConfig(
             kind="emergent" if times else "none",
