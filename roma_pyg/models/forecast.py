@@ -335,7 +335,7 @@ class RomaForecaster:
         if modes is not None:
             courses = [self.features.course(sub.nodes, modes, self.time)[None] for sub in subgraphs]
         batch = collate(subgraphs, windows, features, ahead, courses=courses)
-        return batch.to(self.model.mean.device)
+        return batch.to(self.model.direction.device)
 
     def _wanted(self, nodes: IntArray | None) -> IntArray:
         """Distinct nodes, ascending."""

@@ -21,7 +21,7 @@ from roma_pyg.models.compiled import Compiled
 from roma_pyg.models.effective import EffectiveDynamics, Residual
 from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
-from roma_pyg.nn.companding import compand
+from roma_pyg.nn.companding import WindowViews
 from roma_pyg.nn.segment import weighted_mean
 from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
 from roma_pyg.physics import Jet
@@ -56,8 +56,8 @@ class GraphOperator(ABC, nn.Module):
 
         u(t) = base(t) e + spread(t) operator(t, token)   in R^3,     y(t) = |u(t)|
 
-    With ``config.compand`` networks get windows companded besides, in all models alike. With
-    ``config.effective`` a residual operator learns the law of motion of u besides.
+    With ``config.compand`` networks see windows companded besides (`WindowViews`), in all models
+    alike. With ``config.effective`` a residual operator learns the law of motion of u besides.
 
     Args:
         config: Sizes and kinds of the parts.
@@ -68,10 +68,6 @@ class GraphOperator(ABC, nn.Module):
         ValueError: If an effective law is wanted for a horizon of one step.
     """
 
-    mean: Tensor
-    std: Tensor
-    companded_mean: Tensor
-    companded_std: Tensor
     direction: Tensor
 
     def __init__(self, config: ModelConfig, data: DataConfig) -> None:
@@ -95,12 +91,8 @@ class GraphOperator(ABC, nn.Module):
             ahead,
             relative=config.correction == "relative",
         )
-        self.register_buffer("mean", torch.zeros(()))
-        self.register_buffer("std", torch.ones(()))
-        self.scales = 2 if config.compand else 1
-        if config.compand:
-            self.register_buffer("companded_mean", torch.zeros(()))
-            self.register_buffer("companded_std", torch.ones(()))
+        self.views = WindowViews(config.compand)
+        self.num_seen = self.views.count * self.num_inputs
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
 
     def _make_operators(self) -> None:
@@ -185,7 +177,7 @@ class GraphOperator(ABC, nn.Module):
             self.memory.load_state_dict(memory.state_dict())
         samples = []
         everything = list(range(1, self.data.horizon + 1))
-        for batch in (batch.to(self.mean.device) for batch in batches):
+        for batch in (batch.to(self.direction.device) for batch in batches):
             self._check(batch)
             if batch.target is None or batch.steps.tolist() != everything:
                 raise ValueError(
@@ -201,12 +193,7 @@ class GraphOperator(ABC, nn.Module):
         own = torch.cat([sample[0][:, : self.data.window] for sample in samples])
         self._fit_inputs(own[: 1 << 14])
         self.base.fit(samples)
-        self.mean.copy_(own.mean())
-        self.std.copy_(own.std().clamp_min(1e-6))
-        if self.config.compand:
-            companded = compand(own, self.config.compand)
-            self.companded_mean.copy_(companded.mean())
-            self.companded_std.copy_(companded.std().clamp_min(1e-6))
+        self.views.fit(own)
 
     def forward(self, batch: SubgraphBatch) -> RomaOutput:
         """Forecast a batch on all levels.
@@ -508,16 +495,3 @@ class GraphOperator(ABC, nn.Module):
         count = batch.num_core
         neighbors = weighted_mean(batch.window, batch.edge_index, batch.edge_weight, count)
         return torch.cat([batch.window[:count], neighbors], dim=-1)
-
-    def _standardized(self, windows: Tensor) -> Tensor:
-        """Windows ``(..., K)`` in units of their standard deviation."""
-        return (windows - self.mean) / self.std
-
-    def _scaled(self, windows: Tensor) -> Tensor:
-        """Windows ``(..., K)``, standardised on each of the s scales, ``(..., s K)``."""
-        plain = self._standardized(windows)
-        if not self.config.compand:
-            return plain
-        companded = compand(windows, self.config.compand)
-        companded = (companded - self.companded_mean) / self.companded_std
-        return torch.cat([plain, companded], dim=-1)

@@ -225,7 +225,7 @@ def _collect(
         )
     for block in row_blocks(rows.shape):
         rows[block] /= total.astype(np.float32)
-    return (pooled / torch.from_numpy(total)[:, None].to(pooled)).to(model.mean)
+    return (pooled / torch.from_numpy(total)[:, None].to(pooled)).to(model.direction)
 
 
 def _upper_levels(model: Roma, graph: Graph, assignment: FloatArray, mean: Tensor) -> Hierarchy:

@@ -62,7 +62,7 @@ class Roma(GraphOperator):
         )
         self.history: HistoryNetwork | None = None
         if operator.history:
-            self.history = HistoryNetwork(self.scales * self.num_inputs, encoder.width, operator)
+            self.history = HistoryNetwork(self.num_seen, encoder.width, operator)
         self.blocks = nn.ModuleList(
             AttentionBlock(
                 operator.width, operator.heads, operator.dropout, neighbors=operator.neighbors
@@ -95,7 +95,7 @@ class Roma(GraphOperator):
         """
         self._check(batch)
         batch = self._continued(batch)
-        windows = self._standardized(batch.window)
+        windows = self.views.plain(batch.window)
         inputs = torch.cat([windows, self.embed_features(batch.features)], dim=-1)
         return self.encoder(inputs, batch, self._lags(batch))
 
@@ -125,8 +125,8 @@ class Roma(GraphOperator):
         return levels, penalties
 
     def _own(self, level: Level) -> Tensor:
-        """Own windows per unit of mass, standardised, shape ``(G, n, s K)``."""
-        return self._scaled(level.lags[..., : self.num_inputs] / level.mass)
+        """All views of the own windows per unit of mass, shape ``(G, n, K')``."""
+        return self.views(level.lags[..., : self.num_inputs] / level.mass)
 
     def attend(self, levels: list[Level]) -> Tensor:
         """Branch tokens of all levels after attention, shape ``(G, sum of n, C)``."""

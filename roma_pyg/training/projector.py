@@ -71,7 +71,7 @@ def embed_nodes(model: Roma, data: GraphSeriesData, limit: int = NODES) -> NodeE
             np.array([1]),
             node_ids=visible,
             courses=None if modes is None else [data.features.course(rows, modes)[None]],
-        ).to(model.mean.device)
+        ).to(model.direction.device)
         met[sub.core[new]] = True
         count += len(new)
         features.append(model.encode(batch).features[0].float().cpu().numpy()[new])

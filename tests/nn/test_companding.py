@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from roma_pyg.config import ModelConfig
-from roma_pyg.nn.companding import compand
+from roma_pyg.nn.companding import WindowViews, compand
 
 VALUES = torch.linspace(-2, 2, 401, dtype=torch.float64)
 
@@ -25,6 +25,26 @@ def test_a_relative_error_moves_all_values_above_the_knee_alike():
     )
     assert plain.max() / plain.min() == pytest.approx(16)
     assert companded.max() / companded.min() < 1.01
+
+
+def test_views_are_standardised():
+    torch.manual_seed(0)
+    values = torch.rand(50, 6) ** 3
+    views = WindowViews(0.05)
+    views.fit(values)
+    plain, companded = views(values).split(6, dim=-1)
+    torch.testing.assert_close(plain, (values - values.mean()) / values.std())
+    torch.testing.assert_close(plain, views.plain(values))
+    other = compand(values, 0.05)
+    torch.testing.assert_close(companded, (other - other.mean()) / other.std())
+
+
+def test_without_a_knee_there_is_one_view():
+    views = WindowViews(0.0)
+    views.fit(torch.rand(50, 6))
+    assert views(torch.rand(2, 3, 6)).shape == (2, 3, 6)
+    views.fit(torch.full((50, 6), 0.5))
+    assert not views(torch.full((2, 6), 0.5)).any()
 
 
 @pytest.mark.parametrize("knee", [-0.1, float("nan"), float("inf")])

@@ -202,7 +202,9 @@ def test_refuses_weights_of_another_size(tmp_path, content):
     ):
         load(write(tmp_path, content))
     content["state_dict"] = {}
-    with pytest.raises(ValueError, match=r"weights that fit its configuration \(got no 'mean'"):
+    with pytest.raises(
+        ValueError, match=r"weights that fit its configuration \(got no 'direction'"
+    ):
         load(write(tmp_path, content))
 
 

@@ -24,7 +24,7 @@ class GraphGPS(SingleLevel):
     def make_layers(self, width: int, layers: int) -> None:
         """Create input layer, halo convolution and GPS layers."""
         operator = self.config.operator
-        self.enter = nn.Linear(self.scales * self.num_inputs + self.config.features, width)
+        self.enter = nn.Linear(self.num_seen + self.config.features, width)
         self.halo = ResGatedGraphConv(width, width)
         self.halo_norm = nn.LayerNorm(width)
         self.layers = nn.ModuleList(

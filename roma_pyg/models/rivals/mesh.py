@@ -29,7 +29,7 @@ class MeshGraphNet(SingleLevel):
     def make_layers(self, width: int, layers: int) -> None:
         """Create the encoders of nodes and edges, and two networks per round."""
         features = self.config.features
-        self.enter = _network(self.scales * self.num_inputs + features, width)
+        self.enter = _network(self.num_seen + features, width)
         self.enter_edge = _network(features + 1, width)
         self.edge = nn.ModuleList(_network(3 * width, width) for _ in range(layers))
         self.node = nn.ModuleList(_network(2 * width, width) for _ in range(layers))
@@ -39,7 +39,7 @@ class MeshGraphNet(SingleLevel):
         count = batch.num_core
         inputs = self._inputs(batch)
         nodes = self.enter(inputs)
-        position = inputs[:, -self.config.features :]
+        position = inputs[:, self.num_seen :]
         (sender, receiver), weight = batch.edge_index, batch.edge_weight
         offset = position[sender] - position[receiver]
         edges = self.enter_edge(torch.cat([offset, weight.unsqueeze(-1)], dim=-1))

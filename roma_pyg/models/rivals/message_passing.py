@@ -19,7 +19,7 @@ class MessagePassingOperator(SingleLevel):
 
     def make_layers(self, width: int, layers: int) -> None:
         """Create graph encoder, input layer and residual blocks."""
-        inputs = self.scales * self.num_inputs + self.config.features
+        inputs = self.num_seen + self.config.features
         self.encoder = GraphEncoder(inputs, self.config.encoder)
         self.enter = nn.Linear(inputs + self.config.encoder.width, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(layers)))

@@ -19,12 +19,12 @@ class RecurrentOperator(SingleLevel):
     def make_layers(self, width: int, layers: int) -> None:
         """Create the recurrent unit and residual blocks."""
         self.start = nn.Linear(self.config.features, width)
-        self.unit = nn.GRU(2 * self.scales, width, batch_first=True)
+        self.unit = nn.GRU(2 * self.views.count, width, batch_first=True)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(layers)))
 
     def tokens_of(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
         """Read the windows, and take the last state on."""
         position = self.embed_features(batch.features[: batch.num_core])
-        series = self._scaled(lags).unflatten(-1, (-1, self.num_inputs)).mT
+        series = self.views(lags).unflatten(-1, (-1, self.num_inputs)).mT
         _, last = self.unit(series, self.start(position).unsqueeze(0))
         return self.blocks(last[0])

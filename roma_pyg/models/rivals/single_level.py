@@ -76,10 +76,10 @@ class SingleLevel(GraphOperator):
         return Encoding([level], tokens.view(graphs, -1, tokens.shape[-1]))
 
     def _inputs(self, batch: SubgraphBatch) -> Tensor:
-        """Standardised windows and embedded features of core and halo, ``(n_all, s K + F)``."""
-        return torch.cat([self._scaled(batch.window), self.embed_features(batch.features)], dim=-1)
+        """Views of windows and embedded features of core and halo, shape ``(n_all, K' + F)``."""
+        return torch.cat([self.views(batch.window), self.embed_features(batch.features)], dim=-1)
 
     def _known(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
-        """Standardised own and neighbour windows and embedded features, ``(G B, 2 s K + F)``."""
+        """Views of own and neighbour windows and embedded features, ``(G B, 2 K' + F)``."""
         position = self.embed_features(batch.features[: batch.num_core])
-        return torch.cat([self._scaled(lags), position], dim=-1)
+        return torch.cat([self.views(lags), position], dim=-1)

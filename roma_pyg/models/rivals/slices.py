@@ -71,7 +71,7 @@ class Transolver(SingleLevel):
     def make_layers(self, width: int, layers: int) -> None:
         """Create input network and blocks."""
         operator = self.config.operator
-        inputs = 2 * self.scales * self.num_inputs + self.config.features
+        inputs = 2 * self.num_seen + self.config.features
         self.enter = nn.Sequential(nn.Linear(inputs, width), nn.SiLU(), nn.Linear(width, width))
         self.blocks = nn.Sequential(*(SliceAttention(width, operator.heads) for _ in range(layers)))
 

@@ -19,7 +19,7 @@ class TokenwiseOperator(SingleLevel):
 
     def make_layers(self, width: int, layers: int) -> None:
         """Create an input layer and residual blocks."""
-        self.enter = nn.Linear(self.scales * self.num_inputs + self.config.features, width)
+        self.enter = nn.Linear(self.num_seen + self.config.features, width)
         self.blocks = nn.Sequential(*(ResidualBlock(width) for _ in range(layers)))
 
     def tokens_of(self, batch: SubgraphBatch, lags: Tensor) -> Tensor:
