@@ -31,7 +31,12 @@ def _make_parser() -> argparse.ArgumentParser:
     run.add_argument(
         "file", type=Path, metavar="FILE", help="such as configs/experiments/comparison.yaml"
     )
-    run.add_argument("--jobs", type=int, default=1, metavar="N", help="runs at the same time")
+    run.add_argument(
+        "--jobs",
+        type=int,
+        metavar="N",
+        help="runs at the same time (default: one per core, or one in all on a GPU)",
+    )
     run.add_argument(
         "--threads", type=int, metavar="N", help="threads per run (default: cores / jobs)"
     )
@@ -82,9 +87,10 @@ def _perform(options: argparse.Namespace) -> int:
         path = Path("configs/experiments") / f"{path}.yaml"
     experiment = load_experiment(path, options.profile)
     if options.command == "run":
-        if options.jobs < 1 or (options.threads is not None and options.threads < 1):
-            got = f"{options.jobs} and {options.threads}"
-            raise ValueError(f"Expected '--jobs' and '--threads' of at least 1 (got {got}).")
+        for name in ("jobs", "threads"):
+            number = getattr(options, name)
+            if number is not None and number < 1:
+                raise ValueError(f"Expected '--{name}' of at least 1 (got {number}).")
         selection = Selection(options.members, options.conditions, options.seeds)
         if options.dry_run:
             write(states(Place(options.output, experiment)))

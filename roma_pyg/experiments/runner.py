@@ -14,6 +14,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
+
 from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.experiments.board import Board
 from roma_pyg.experiments.records import placeless, read_record, same_options, write_record
@@ -150,7 +152,7 @@ def run_experiment(
     experiment: Experiment,
     root: Path,
     *,
-    jobs: int = 1,
+    jobs: int | None = None,
     threads: int | None = None,
     selection: Selection | None = None,
     board: Board | None = None,
@@ -162,7 +164,8 @@ def run_experiment(
     Args:
         experiment: What is run.
         root: Folder of all experiments; records go to ``root/NAME/PROFILE/records``.
-        jobs: Runs at the same time.
+        jobs: Runs at the same time; one per core if None, for the models of the small profiles use
+            one core best, or one in all where they train on a GPU.
         threads: Threads of each run; the cores divided by the jobs if None.
         selection: Part of the runs; all if None.
         board: Where progress is shown; the standard output if None.
@@ -172,13 +175,29 @@ def run_experiment(
         ExperimentError: If a run failed; all others are finished before.
     """
     place = Place(root, experiment)
-    threads = threads or max(1, (os.cpu_count() or 1) // jobs)
     selection = selection or Selection()
     selection.check(experiment)
+    cores = available_cores()
+    jobs = jobs or (1 if _on_gpu(experiment) else cores)
+    threads = threads or max(1, cores // jobs)
     board = board or Board()
     _perform(place, selection.of(experiment.trials()), jobs, threads, board, "search")
     runs = selection.of(experiment.runs(tuned(place)))
     _perform(place, runs, jobs, threads, board, "runs")
+
+
+def available_cores() -> int:
+    """Cores that this process may use, which may be fewer than there are."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _on_gpu(experiment: Experiment) -> bool:
+    """Whether some run would train on a GPU here."""
+    if not torch.cuda.is_available():
+        return False
+    return any(run.config.training.accelerator != "cpu" for run in experiment.runs())
 
 
 def tuned(place: Place) -> dict[str, dict[str, Any]]:

@@ -195,7 +195,9 @@ CHECKPOINTS: dict[str, tuple[Callable[[Path], object], str | None]] = {
     "other kind": (option("model", kind="gps"), "fit its configuration"),
     "no weight": (saved(lambda c: c["state_dict"].clear()), "fit its configuration"),
     "other weights": (
-        saved(lambda c: c.update(state_dict=OrderedDict({"model.a": torch.ones(2)}))), "no 'direction'"),
+        saved(lambda c: c.update(state_dict=OrderedDict({"model.a": torch.ones(2)}))),
+        "no 'direction'",
+    ),
     "weight of other shape": (weight(lambda w: torch.ones(3, 3)), "of shape (3, 3)"),
     "weight of text": (weight(lambda w: "x"), "plain tensor"),
     "weight of a list": (weight(lambda w: [1.0]), "plain tensor"),

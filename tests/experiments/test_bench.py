@@ -22,6 +22,7 @@ import yaml
 
 from roma_pyg.analysis.table import format_error
 from roma_pyg.cli.bench import main
+from roma_pyg.experiments import runner
 from roma_pyg.experiments.plots import fit_points
 from roma_pyg.experiments.records import read_record, same_options, write_record
 from roma_pyg.experiments.report import condition_section
@@ -251,11 +252,43 @@ def test_only_a_part(finished):
 
 
 @pytest.mark.parametrize(
+    ("gpu", "accelerator", "jobs", "threads"),
+    [(False, "auto", 6, 1), (True, "auto", 1, 6), (True, "cpu", 6, 1), (False, "gpu", 6, 1)],
+)
+def test_one_run_per_core_or_one_on_a_gpu(
+    finished, tmp_path, monkeypatch, gpu, accelerator, jobs, threads
+):
+    path, _ = finished
+    content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    content["options"]["training"]["accelerator"] = accelerator
+    other = tmp_path / "other.yaml"
+    other.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    calls = []
+    monkeypatch.setattr("torch.cuda.is_available", lambda: gpu)
+    monkeypatch.setattr(runner, "available_cores", lambda: 6)
+    monkeypatch.setattr(
+        runner,
+        "_perform",
+        lambda place, runs, jobs, threads, board, what: calls.append((jobs, threads)),
+    )
+    runner.run_experiment(load_experiment(other), tmp_path)
+    assert calls == [(jobs, threads)] * 2
+
+
+def test_cores_are_those_that_may_be_used(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 3}, raising=False)
+    assert runner.available_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert runner.available_cores() == os.cpu_count()
+
+
+@pytest.mark.parametrize(
     ("words", "message"),
     [
         (["--members", "GRU"], "members among ROMA, DON"),
         (["--seeds", "7"], "seeds among 0, 1"),
-        (["--jobs", "0"], "at least 1"),
+        (["--jobs", "0"], "'--jobs' of at least 1 (got 0)"),
+        (["--threads", "-1"], "'--threads' of at least 1 (got -1)"),
         (["--profile", "paper"], "'small'"),
     ],
 )
