@@ -305,13 +305,17 @@ KEYS = {
     "profiles",
 }
 PROFILE_KEYS = {"options", "conditions", "members", "seeds", "evaluation", "tuning"}
+JOINED = {"options", "evaluation", "tuning", "profiles"}
+"""What an experiment joins with that of the one that it extends; the rest it replaces."""
 
 
 def load_experiment(path: Path, profile: str = "small") -> Experiment:
     """Read an experiment file.
 
-    A file without ``members`` is taken as the configuration of a single run: the experiment then
-    has one member and one condition.
+    A file that ``extends`` another one, named relative to it, has all keys of that but those it
+    gives itself; of options, evaluation, tuning and profiles it has those that it does not give.
+    Any other file without ``members`` is taken as the configuration of a single run: the experiment
+    then has one member and one condition.
 
     Args:
         path: YAML file.
@@ -319,27 +323,68 @@ def load_experiment(path: Path, profile: str = "small") -> Experiment:
 
     Raises:
         FileNotFoundError: If there is no such file.
-        ValueError: If a key is unknown, or the profile is.
+        ValueError: If a key is unknown, or the profile is; if a file extends itself.
     """
     path = shipped(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"Expected an experiment file at '{path}' (got none).")
-    content = read_yaml(path)
-    content = {} if content is None else content
-    if not isinstance(content, dict):
-        raise ValueError(f"Expected '{path}' to hold an experiment (got {shorten(content)}).")
+    content = _read(path)
     if "members" not in content:
         load_config(path)
-        content = {"config": [path.name], "members": {"ROMA": {}}, "profiles": {profile: {}}}
+        content = {"config": [str(path)], "members": {"ROMA": {}}, "profiles": {profile: {}}}
     try:
         return _experiment(path, content, profile)
     except ValueError as error:
         raise ValueError(f"{error} (in {path})") from None
 
 
+def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """Content of an experiment file, with that of the one that it extends.
+
+    Configuration files, whose names are relative to the file that names them, get their paths.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"Expected an experiment file at '{path}' (got none).")
+    content = read_yaml(path)
+    content = {} if content is None else content
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected '{path}' to hold an experiment (got {shorten(content)}).")
+    try:
+        _check_kinds({key: value for key, value in content.items() if key in _KINDS})
+    except WrongTypeError as error:
+        raise WrongTypeError(f"{error} (in {path})") from None
+    if files := content.get("config"):
+        files = [files] if isinstance(files, str) else files
+        content["config"] = [str(path.parent / file) for file in files]
+    name = content.pop("extends", None)
+    if name is None:
+        return content
+    other, known = path.parent / name, (*extending, path.resolve())
+    if other.resolve() in known:
+        raise ValueError(f"Expected '{path}' to extend another file (got '{name}', a circle).")
+    try:
+        return _joined(_read(other, known), content)
+    except ValueError as error:
+        raise ValueError(f"{error} (in {path})") from None
+
+
+def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    """An experiment, or a profile of one, with the keys of one that extends it."""
+    joint = {**old, **new}
+    for key in JOINED & old.keys() & new.keys():
+        parts = old[key], new[key]
+        # What is of another kind is refused when the experiment is made.
+        if not all(isinstance(part, dict) for part in parts):
+            continue
+        if key == "options":
+            parts = flatten(old[key]), flatten(new[key])
+        joint[key] = {**parts[0], **parts[1]}
+        if key == "profiles":
+            for name in old[key].keys() & new[key].keys():
+                joint[key][name] = _joined(old[key][name] or {}, new[key][name] or {})
+    return joint
+
+
 def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment:
     _check_keys(content, KEYS)
-    _check_kinds(content)
     profiles = content.get("profiles") or {"small": {}}
     if profile not in profiles:
         raise ValueError(
@@ -348,8 +393,6 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
     chosen = profiles[profile] or {}
     _check_keys(chosen, PROFILE_KEYS)
     _check_kinds(chosen)
-    files = content.get("config", [])
-    files = [files] if isinstance(files, str) else files
     shared = flatten(content.get("options") or {})
     extra = flatten(chosen.get("options") or {})
     special = _options_of(chosen, "conditions", content.get("conditions") or {"all": {}})
@@ -386,7 +429,7 @@ def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment
         name=path.stem,
         title=str(content.get("title", path.stem)),
         profile=profile,
-        files=[path.parent / file for file in files],
+        files=[Path(file) for file in content.get("config") or []],
         seeds=list(chosen.get("seeds", content.get("seeds", [0, 1, 2]))),
         seed_keys=list(content.get("seed_keys", ["data.seed", "training.seed"])),
         reference=reference,
@@ -441,6 +484,7 @@ def from_section(kind: type[T], values: dict[str, Any]) -> T:
 # Types of the keys of an experiment file, and of its profiles; null stands for nothing.
 _KINDS: dict[str, Any] = {
     "title": str,
+    "extends": str,
     "config": str | list[str],
     "seeds": list[int],
     "seed_keys": list[str],
