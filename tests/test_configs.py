@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1]
 FILES = sorted(
     path
     for path in (ROOT / "configs").rglob("*.yaml")
-    if "members" not in yaml.safe_load(path.read_text(encoding="utf-8"))
+    if not {"members", "extends"} & yaml.safe_load(path.read_text(encoding="utf-8")).keys()
 )
 
 

@@ -362,8 +362,8 @@ def _read(path: Path, extending: tuple[Path, ...] = ()) -> dict[str, Any]:
         raise ValueError(f"Expected '{path}' to extend another file (got '{name}', a circle).")
     try:
         return _joined(_read(other, known), content)
-    except ValueError as error:
-        raise ValueError(f"{error} (in {path})") from None
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"{error} (in {path})") from None
 
 
 def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

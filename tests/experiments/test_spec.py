@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 FILES = sorted(
     path
     for path in (ROOT / "configs" / "experiments").glob("*.yaml")
-    if "members" in yaml.safe_load(path.read_text(encoding="utf-8"))
+    if {"members", "extends"} & yaml.safe_load(path.read_text(encoding="utf-8")).keys()
 )
 
 BASIC = {
@@ -99,6 +99,74 @@ def test_a_plain_configuration_is_an_experiment_of_one(tmp_path):
     assert experiment.runs()[0].config.data.window == 9
 
 
+def extended(tmp_path, content, **base):
+    """A file in a folder of its own that extends the basic experiment."""
+    write(tmp_path, {**BASIC, **base})
+    path = tmp_path / "more" / "other.yaml"
+    path.parent.mkdir(exist_ok=True)
+    content = {"extends": "../trial.yaml", **content}
+    path.write_text(yaml.safe_dump(content, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def test_an_experiment_that_extends_another_has_what_it_does_not_give(tmp_path):
+    (tmp_path / "base.yaml").write_text("model: {features: 7}", encoding="utf-8")
+    tuning = {"options": {"training.learning_rate": [0.1, 0.2]}, "steps": 3}
+    base = {"config": "base.yaml", "tuning": tuning, "evaluation": {"times": 2, "nodes": 5}}
+    content = {
+        "title": "Another",
+        "options": {"training": {"max_steps": 6}},
+        "conditions": {"tall": {"data.horizon": 3}},
+        "evaluation": {"times": 4},
+        "tuning": {"options": {"training.clip": [1.0]}},
+        "profiles": {"paper": {"conditions": {"tall": {"data.horizon": 8}}}},
+    }
+    path = extended(tmp_path, content, **base)
+    small, paper = load_experiment(path), load_experiment(path, "paper")
+    assert (small.name, small.title, small.seeds) == ("other", "Another", [3, 4])
+    assert list(small.conditions) == list(paper.conditions) == ["tall"]
+    assert list(small.members) == ["A", "B"]
+    assert (small.evaluation.times, small.evaluation.nodes) == (4, 5)
+    assert (small.tuning.steps, small.tuning.options) == (3, {"training.clip": [1.0]})
+    config = small.config("tall", "A", 3)
+    assert (config.data.window, config.data.horizon, config.model.features) == (8, 3, 7)
+    assert config.training.max_steps == 6
+    # Of the profile too: its steps and members are those of the other file.
+    assert paper.seeds == [5]
+    assert paper.config("tall", "A", 5).data.horizon == 8
+    assert paper.config("tall", "A", 5).training.max_steps == 50
+    assert paper.config("tall", "B", 5).training.max_steps == 70
+
+
+def test_an_extended_experiment_may_extend_another(tmp_path):
+    path = extended(tmp_path, {"title": "Second", "seeds": [8]})
+    third = path.with_name("third.yaml")
+    third.write_text("{extends: other.yaml, seeds: [9]}", encoding="utf-8")
+    experiment = load_experiment(third)
+    assert (experiment.title, experiment.seeds) == ("Second", [9])
+    assert experiment.config("short", "A", 9).data.window == 8
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"extends": "other.yaml"}, "to extend another file.*a circle"),
+        ({"extends": "none.yaml"}, "experiment file at .*none.yaml"),
+        ({"extends": ["../trial.yaml"]}, "'extends' to be text"),
+        ({"options": [1]}, "'options' to be a section"),
+        ({"options": {"model.knd": "gps"}}, "Did you mean 'model.kind'"),
+        ({"profiles": {"small": [1]}}, "'profiles' to be"),
+        ({"profiles": {"small": {"options": [1]}}}, "'options' to be a section"),
+        ({"conditions": {"tall": {}}, "profiles": {}}, "conditions among tall"),
+    ],
+)
+def test_says_what_is_wrong_with_one_that_extends(tmp_path, content, message):
+    path = extended(tmp_path, content)
+    with pytest.raises((ValueError, FileNotFoundError), match=message) as error:
+        load_experiment(path, "paper" if "conditions" in content else "small")
+    assert "other.yaml" in str(error.value)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -146,6 +214,7 @@ def test_shipped_experiments_have_members_of_equal_size(path, profile):
 def test_shipped_experiments_are_those_of_the_documentation():
     assert {path.stem for path in FILES} == {
         "comparison",
+        "comparison_bd",
         "scaling_noise",
         "effective_dynamics",
         "positional_embedding",
