@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-from roma_pyg.cli.console import guarded, write
+from roma_pyg.cli.console import check_bounds, guarded, write
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -87,10 +87,7 @@ def _perform(options: argparse.Namespace) -> int:
         path = Path("configs/experiments") / f"{path}.yaml"
     experiment = load_experiment(path, options.profile)
     if options.command == "run":
-        for name in ("jobs", "threads"):
-            number = getattr(options, name)
-            if number is not None and number < 1:
-                raise ValueError(f"Expected '--{name}' of at least 1 (got {number}).")
+        check_bounds(options, {"jobs": 1, "threads": 1})
         selection = Selection(options.members, options.conditions, options.seeds)
         if options.dry_run:
             write(states(Place(options.output, experiment)))

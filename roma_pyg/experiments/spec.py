@@ -286,24 +286,6 @@ def slug(text: str) -> str:
     return re.sub(r"[^a-z0-9.+]+", "-", text.lower()).strip("-")
 
 
-KEYS = {
-    "title",
-    "config",
-    "seeds",
-    "seed_keys",
-    "reference",
-    "match",
-    "options",
-    "conditions",
-    "members",
-    "tests",
-    "evaluation",
-    "tuning",
-    "fits",
-    "simple",
-    "reach",
-    "profiles",
-}
 PROFILE_KEYS = {"options", "conditions", "members", "seeds", "evaluation", "tuning"}
 JOINED = {"options", "evaluation", "tuning", "profiles"}
 """What an experiment joins with that of the one that it extends; the rest it replaces."""
@@ -384,7 +366,7 @@ def _joined(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
 
 
 def _experiment(path: Path, content: dict[str, Any], profile: str) -> Experiment:
-    _check_keys(content, KEYS)
+    _check_keys(content, set(_KINDS))
     profiles = content.get("profiles") or {"small": {}}
     if profile not in profiles:
         raise ValueError(

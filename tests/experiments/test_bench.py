@@ -287,8 +287,8 @@ def test_cores_are_those_that_may_be_used(monkeypatch):
     [
         (["--members", "GRU"], "members among ROMA, DON"),
         (["--seeds", "7"], "seeds among 0, 1"),
-        (["--jobs", "0"], "'--jobs' of at least 1 (got 0)"),
-        (["--threads", "-1"], "'--threads' of at least 1 (got -1)"),
+        (["--jobs", "0"], "'--jobs' to be at least 1 (got 0)"),
+        (["--threads", "-1"], "'--threads' to be at least 1 (got -1)"),
         (["--profile", "paper"], "'small'"),
     ],
 )
