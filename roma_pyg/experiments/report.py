@@ -11,7 +11,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from roma_pyg.analysis.scores import MAIN_VIEW
-from roma_pyg.experiments.plots import curves_figure, errors_figure, fit_figure
+from roma_pyg.experiments.plots import curves_figure, errors_figure, fit_figure, ratios_figure
 from roma_pyg.experiments.runner import Place
 from roma_pyg.experiments.tables import (
     Results,
@@ -136,6 +136,11 @@ def _figures(results: Results, folder: Path) -> Iterator[str]:
     yield ""
     yield "![Errors of all methods](errors.png)"
     yield ""
+    ratios = ratios_figure(results)
+    if ratios is not None:
+        _save(ratios, folder / "ratios.png")
+        yield f"![Errors of the learned in units of {results.experiment.reference}](ratios.png)"
+        yield ""
     if not results.curves.empty:
         tags = [tag for tag in results.curves if str(tag).startswith("val/smspe/")]
         steps = sorted(int(str(tag).rsplit("/", 1)[-1]) for tag in tags)

@@ -13,7 +13,7 @@ from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.analysis.table import format_error
 from roma_pyg.experiments.runner import Place, tuned
 from roma_pyg.experiments.spec import SIMPLE, Experiment
-from roma_pyg.experiments.statistics import paired_ratio
+from roma_pyg.experiments.statistics import Ratio, paired_ratio
 
 FEW_PAIRS = 2
 
@@ -217,22 +217,33 @@ def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterato
     yield from _table(results.methods, columns, cell)
 
 
+def in_units_of_reference(results: Results, condition: str, column: Column) -> dict[str, Ratio]:
+    """Errors of each other method that shares a seed with the reference, in units of its own."""
+    reference = results.experiment.reference
+    # Pairs are made seed by seed, so that no seed is to be left out.
+    table = values(results, condition, column, every_seed=True)
+    if reference not in table.index:
+        return {}
+    ratios = {}
+    for method in table.index.drop(reference):
+        pair = table.loc[[method, reference]].dropna(axis=1)
+        pair = pair.loc[:, (pair > 0).all()]
+        if pair.shape[1]:
+            errors = (pair.T[name].to_list() for name in (method, reference))
+            ratios[method] = paired_ratio(*errors)
+    return ratios
+
+
 def against_reference(results: Results, condition: str) -> Iterator[str]:
     """Markdown table: errors of each method in units of those of the reference."""
     reference = results.experiment.reference
     columns = headline_columns(results)
-    # Pairs are made seed by seed, so that no seed is to be left out.
-    tables = {c.title: values(results, condition, c, every_seed=True) for c in columns}
+    ratios = {c.title: in_units_of_reference(results, condition, c) for c in columns}
 
     def cell(method: str, column: Column) -> str:
-        table = tables[column.title]
-        if method not in table.index or reference not in table.index:
+        ratio = ratios[column.title].get(method)
+        if ratio is None:
             return "-"
-        pair = table.loc[[method, reference]].dropna(axis=1)
-        pair = pair.loc[:, (pair > 0).all()]
-        if pair.shape[1] == 0:
-            return "-"
-        ratio = paired_ratio(*(pair.T[name].to_list() for name in (method, reference)))
         text = format_error(ratio.ratio)
         if ratio.pairs >= FEW_PAIRS:
             text += f" [{format_error(ratio.low)}, {format_error(ratio.high)}] p {ratio.p:.2g}"

@@ -136,7 +136,7 @@ def test_report_has_tables_figures_and_origin(finished):
         "ROMA is",
     ):
         assert expected in text
-    for name in ("errors.png", "curves.png"):
+    for name in ("errors.png", "ratios.png", "curves.png"):
         assert (folder / name).read_bytes().startswith(b"\x89PNG")
     scores = pd.read_csv(folder / "scores.csv")
     assert {"persistence", "ROMA", "DON"} <= set(scores["method"])
