@@ -216,12 +216,15 @@ def test_shipped_experiments_are_those_of_the_documentation():
         "comparison",
         "comparison_bd",
         "scaling_noise",
+        "scaling_noise_high",
         "effective_dynamics",
+        "effective_dynamics_burgers",
         "positional_embedding",
         "size",
         "generalisation",
         "recipe",
         "ablation",
+        "ablation_levels",
     }
 
 
