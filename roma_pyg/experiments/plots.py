@@ -11,6 +11,7 @@ from matplotlib.ticker import EngFormatter
 
 from roma_pyg.analysis.plots import BLACK, CYCLE, GREY, VERMILION, log_axis
 from roma_pyg.analysis.power_law import PowerLaw, power_law
+from roma_pyg.analysis.scores import MAIN_VIEW
 from roma_pyg.experiments.spec import Fit
 from roma_pyg.experiments.tables import (
     Column,
@@ -68,31 +69,37 @@ def errors_figure(results: Results) -> Figure:
 def ratios_figure(results: Results) -> Figure | None:
     """Errors of the learned methods in units of the reference: geometric mean over seeds.
 
-    A panel per finished condition and column; bars are 95 % confidence intervals, cut at the frame.
-    None if there is nothing to compare.
+    A row of panels per finished condition, and one per further data set it is scored on, a column
+    per score; bars are 95 % confidence intervals, cut at the frame. None if there is nothing to
+    compare.
     """
     reference = results.experiment.reference
-    columns = headline_columns(results)
-    ratios = {
-        condition: [in_units_of_reference(results, condition, column) for column in columns]
-        for condition in results.experiment.conditions
-    }
-    ratios = {condition: found for condition, found in ratios.items() if any(found)}
     members = [name for name in results.learned[::-1] if name != reference]
-    if not members or not ratios:
+    rows = []
+    for condition in results.experiment.conditions:
+        for view in (MAIN_VIEW, *results.experiment.tests):
+            columns = headline_columns(results, view)
+            ratios = [in_units_of_reference(results, condition, column) for column in columns]
+            if any(ratios):
+                rows.append((condition if view == MAIN_VIEW else view, columns, ratios))
+    if not members or not rows:
         return None
-    size = (1.9 * len(columns) + 2.2, (0.22 * len(members) + 0.9) * len(ratios) + 0.3)
+    width = max(len(columns) for _, columns, _ in rows)
+    size = (1.9 * width + 2.2, (0.22 * len(members) + 0.9) * len(rows) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(len(ratios), len(columns), squeeze=False, sharey=True)
-    for row, (condition, found) in zip(axes, ratios.items(), strict=True):
-        for axis, column, ratio in zip(row, columns, found, strict=True):
-            means = [ratio[name].ratio for name in members if name in ratio]
+    axes = figure.subplots(len(rows), width, squeeze=False, sharey=True)
+    for row, (name, columns, ratios) in zip(axes, rows, strict=True):
+        row[0].set_ylabel(name, fontsize=9)
+        for axis in row[len(columns) :]:
+            axis.set_visible(False)
+        for axis, column, ratio in zip(row[: len(columns)], columns, ratios, strict=True):
+            means = [ratio[member].ratio for member in members if member in ratio]
             reach = max((abs(math.log(mean)) for mean in means), default=0.0)
             reach = max(1.5 * min(reach, math.log(2)), math.log(1.05))
             axis.axvline(1, color=VERMILION, lw=1)
-            for place, name in enumerate(members):
-                if name in ratio:
-                    one = ratio[name]
+            for place, member in enumerate(members):
+                if member in ratio:
+                    one = ratio[member]
                     axis.plot([one.low, one.high], [place, place], color=GREY, lw=1.2)
                     axis.plot([one.ratio], [place], "o", color=BLACK, ms=4)
             axis.set_xlim(math.exp(-reach), math.exp(reach))
@@ -100,7 +107,7 @@ def ratios_figure(results: Results) -> Figure | None:
             axis.set_yticks(range(len(members)), members, fontsize=8)
             axis.tick_params(axis="x", labelsize=8)
             axis.grid(axis="x", alpha=0.25, lw=0.6)
-            axis.set_title(f"{condition}: {column.title}", fontsize=9)
+            axis.set_title(column.title, fontsize=9)
     figure.supxlabel(f"error in units of {reference}: smaller is better", fontsize=8)
     return figure
 

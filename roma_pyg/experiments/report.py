@@ -114,20 +114,23 @@ def condition_section(results: Results, condition: str) -> Iterator[str]:
         yield ""
     views = list(dict.fromkeys(scores["view"]))
     for view in sorted(views, key=lambda view: view != MAIN_VIEW):
-        yield f"**{view[0].upper()}{view[1:]}**"
+        title = view[0].upper() + view[1:]
+        yield f"**{title}**"
         yield ""
         yield from headline(results, condition, view)
         yield ""
-    if len(results.methods) > 1:
+        if len(results.methods) == 1:
+            continue
         yield (
-            f"**In units of {results.experiment.reference}** (above one is worse): geometric mean "
-            "over seeds [95 % confidence interval], p of the paired t-test"
+            f"**{title}, in units of {results.experiment.reference}** (above one is worse): "
+            "geometric mean over seeds [95 % confidence interval], p of the paired t-test"
         )
         yield ""
-        yield from against_reference(results, condition)
+        yield from against_reference(results, condition, view)
         yield ""
-        yield from standing(results, condition)
-        yield ""
+        if view == MAIN_VIEW:
+            yield from standing(results, condition)
+            yield ""
 
 
 def _figures(results: Results, folder: Path) -> Iterator[str]:

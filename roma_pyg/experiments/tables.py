@@ -234,10 +234,10 @@ def in_units_of_reference(results: Results, condition: str, column: Column) -> d
     return ratios
 
 
-def against_reference(results: Results, condition: str) -> Iterator[str]:
+def against_reference(results: Results, condition: str, view: str) -> Iterator[str]:
     """Markdown table: errors of each method in units of those of the reference."""
     reference = results.experiment.reference
-    columns = headline_columns(results)
+    columns = headline_columns(results, view)
     ratios = {c.title: in_units_of_reference(results, condition, c) for c in columns}
 
     def cell(method: str, column: Column) -> str:
