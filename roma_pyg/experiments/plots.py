@@ -6,6 +6,7 @@ import math
 from itertools import cycle
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter
 
@@ -57,11 +58,8 @@ def errors_figure(results: Results) -> Figure:
             if len(known) and known.max() > 5 * known.min() > 0:
                 axis.set_xscale("log")
                 log_axis(axis.xaxis, marks=(1.0, 3.0))
-            axis.set_yticks(range(len(methods)), methods, fontsize=8)
-            axis.tick_params(axis="x", labelsize=8)
-            axis.grid(axis="x", alpha=0.25, lw=0.6)
+            _dress(axis, methods, f"{condition}: {column.title}")
             unit = "sMSPE x 1e-2" if column.metric == "smspe" else "RMSE x 1e-2"
-            axis.set_title(f"{condition}: {column.title}", fontsize=9)
             axis.set_xlabel(unit, fontsize=8)
     return figure
 
@@ -78,38 +76,43 @@ def ratios_figure(results: Results) -> Figure | None:
     rows = []
     for condition in results.experiment.conditions:
         for view in (MAIN_VIEW, *results.experiment.tests):
-            columns = headline_columns(results, view)
-            ratios = [in_units_of_reference(results, condition, column) for column in columns]
-            if any(ratios):
-                rows.append((condition if view == MAIN_VIEW else view, columns, ratios))
+            columns = in_units_of_reference(results, condition, view)
+            if any(columns.values()):
+                rows.append((condition if view == MAIN_VIEW else view, columns))
     if not members or not rows:
         return None
-    width = max(len(columns) for _, columns, _ in rows)
+    width = max(len(columns) for _, columns in rows)
     size = (1.9 * width + 2.2, (0.22 * len(members) + 0.9) * len(rows) + 0.3)
     figure = Figure(figsize=size, layout="constrained")
     axes = figure.subplots(len(rows), width, squeeze=False, sharey=True)
-    for row, (name, columns, ratios) in zip(axes, rows, strict=True):
+    for row, (name, columns) in zip(axes, rows, strict=True):
         row[0].set_ylabel(name, fontsize=9)
         for axis in row[len(columns) :]:
             axis.set_visible(False)
-        for axis, column, ratio in zip(row[: len(columns)], columns, ratios, strict=True):
-            means = [ratio[member].ratio for member in members if member in ratio]
+        for axis, (column, ratios) in zip(row[: len(columns)], columns.items(), strict=True):
+            # From 5 % to a factor of 2.8 to both sides of one.
+            means = [ratios[member].ratio for member in members if member in ratios]
             reach = max((abs(math.log(mean)) for mean in means), default=0.0)
             reach = max(1.5 * min(reach, math.log(2)), math.log(1.05))
             axis.axvline(1, color=VERMILION, lw=1)
             for place, member in enumerate(members):
-                if member in ratio:
-                    one = ratio[member]
-                    axis.plot([one.low, one.high], [place, place], color=GREY, lw=1.2)
-                    axis.plot([one.ratio], [place], "o", color=BLACK, ms=4)
+                if member in ratios:
+                    ratio = ratios[member]
+                    axis.plot([ratio.low, ratio.high], [place, place], color=GREY, lw=1.2)
+                    axis.plot([ratio.ratio], [place], "o", color=BLACK, ms=4)
             axis.set_xlim(math.exp(-reach), math.exp(reach))
             axis.set_ylim(-0.6, len(members) - 0.4)
-            axis.set_yticks(range(len(members)), members, fontsize=8)
-            axis.tick_params(axis="x", labelsize=8)
-            axis.grid(axis="x", alpha=0.25, lw=0.6)
-            axis.set_title(column.title, fontsize=9)
+            _dress(axis, members, column.title)
     figure.supxlabel(f"error in units of {reference}: smaller is better", fontsize=8)
     return figure
+
+
+def _dress(axis: Axes, methods: list[str], title: str) -> None:
+    """A panel with a method at each height."""
+    axis.set_yticks(range(len(methods)), methods, fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="x", alpha=0.25, lw=0.6)
+    axis.set_title(title, fontsize=9)
 
 
 def curves_figure(results: Results, tag: str, label: str) -> Figure:

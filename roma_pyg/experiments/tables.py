@@ -217,8 +217,15 @@ def headline(results: Results, condition: str, view: str = MAIN_VIEW) -> Iterato
     yield from _table(results.methods, columns, cell)
 
 
-def in_units_of_reference(results: Results, condition: str, column: Column) -> dict[str, Ratio]:
-    """Errors of each other method that shares a seed with the reference, in units of its own."""
+def in_units_of_reference(
+    results: Results, condition: str, view: str
+) -> dict[Column, dict[str, Ratio]]:
+    """By column, errors of each method that shares a seed with the reference, in units of its."""
+    columns = headline_columns(results, view)
+    return {column: _ratios(results, condition, column) for column in columns}
+
+
+def _ratios(results: Results, condition: str, column: Column) -> dict[str, Ratio]:
     reference = results.experiment.reference
     # Pairs are made seed by seed, so that no seed is to be left out.
     table = values(results, condition, column, every_seed=True)
@@ -237,11 +244,10 @@ def in_units_of_reference(results: Results, condition: str, column: Column) -> d
 def against_reference(results: Results, condition: str, view: str) -> Iterator[str]:
     """Markdown table: errors of each method in units of those of the reference."""
     reference = results.experiment.reference
-    columns = headline_columns(results, view)
-    ratios = {c.title: in_units_of_reference(results, condition, c) for c in columns}
+    ratios = in_units_of_reference(results, condition, view)
 
     def cell(method: str, column: Column) -> str:
-        ratio = ratios[column.title].get(method)
+        ratio = ratios[column].get(method)
         if ratio is None:
             return "-"
         text = format_error(ratio.ratio)
@@ -249,7 +255,7 @@ def against_reference(results: Results, condition: str, view: str) -> Iterator[s
             text += f" [{format_error(ratio.low)}, {format_error(ratio.high)}] p {ratio.p:.2g}"
         return text
 
-    yield from _table([name for name in results.methods if name != reference], columns, cell)
+    yield from _table([name for name in results.methods if name != reference], list(ratios), cell)
 
 
 def _table(
