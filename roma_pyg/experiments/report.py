@@ -50,8 +50,9 @@ def write_report(place: Place) -> Path:
         parts += condition_section(results, condition)
     parts += ["## Runs", "", *run_table(results), ""]
     parts += _figures(results, folder)
-    results.scores.to_csv(folder / "scores.csv", index=False, float_format="%.6g")
-    results.runs.to_csv(folder / "runs.csv", index=False)
+    scores = results.scores.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    write_text(folder / "scores.csv", scores)
+    write_text(folder / "runs.csv", results.runs.to_csv(index=False, lineterminator="\n"))
     write_text(folder / "experiment.json", json.dumps(_origin(results), indent=1) + "\n")
     write_text(folder / "report.md", "\n".join(parts).rstrip() + "\n")
     return folder
