@@ -215,6 +215,9 @@ def test_shipped_experiments_are_those_of_the_documentation():
     assert {path.stem for path in FILES} == {
         "comparison",
         "comparison_bd",
+        "comparison_long",
+        "comparison_long_bd",
+        "comparison_long_large",
         "scaling_noise",
         "scaling_noise_high",
         "effective_dynamics",
