@@ -582,6 +582,10 @@ class OperatorConfig:
         num_functions: Gaussian random functions that lift each window value.
         history: Residual blocks of a network of the own history of each token, of twice the
             width; 0 for no such network (as published).
+        onset: Above 0, the branch starts from the token of the own history, and passes with the
+            time ahead to that after attention, about half of the way in this time, in units of
+            the horizon; learned, this is the initial value. 0 for the token after attention at
+            all times (as published).
         context: Positional embedding from the graph features of the token.
         level_embedding: Learned embedding of the level.
         fine_index: Scale of the learned index embedding on the fine level; 0 turns it off.
@@ -595,6 +599,7 @@ class OperatorConfig:
     neighbors: bool = True
     num_functions: int = 4
     history: int = 2
+    onset: float = 0.0
     context: bool = True
     level_embedding: bool = True
     fine_index: float = 0.25
@@ -613,6 +618,7 @@ class OperatorConfig:
             self.heads,
         )
         check(0 <= self.history <= MOST_LAYERS, "operator.history", "in [0, 1000]", self.history)
+        check(self.onset >= 0, "operator.onset", "non-negative", self.onset)
         check(self.num_functions >= 1, "operator.num_functions", "at least 1", self.num_functions)
         check(0 <= self.dropout < 1, "operator.dropout", "in [0, 1)", self.dropout)
 

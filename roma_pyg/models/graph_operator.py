@@ -95,13 +95,17 @@ class GraphOperator(ABC, nn.Module):
         self.num_seen = self.views.count * self.num_inputs
         self.register_buffer("direction", torch.full((LATENT,), LATENT**-0.5))
 
-    def _make_operators(self) -> None:
-        """Create the operator network and, where one is wanted, the effective law."""
+    def _make_operators(self, onset: float = 0.0) -> None:
+        """Create the operator network and, where one is wanted, the effective law.
+
+        Args:
+            onset: Initial time of the `Onset` of a model that has tokens to start from; 0 for none.
+        """
         config, data = self.config, self.data
         trunk = config.trunk
         kinds: dict[str, type[DeepONet] | type[Nomad]] = {"deeponet": DeepONet, "nomad": Nomad}
 
-        def make_operator(field_channels: int = 0) -> DeepONet | Nomad:
+        def make_operator(field_channels: int = 0, onset: float = 0.0) -> DeepONet | Nomad:
             return kinds[trunk.kind](
                 config.operator.width,
                 config.encoder.width,
@@ -110,9 +114,10 @@ class GraphOperator(ABC, nn.Module):
                 trunk.layers,
                 FourierFeatures(trunk.fourier_features, trunk.fourier_std),
                 field_channels,
+                onset,
             )
 
-        self.operator = make_operator()
+        self.operator = make_operator(onset=onset)
         if config.effective.kind != "none":
             if data.horizon < 2:
                 raise ValueError(
@@ -342,7 +347,7 @@ class GraphOperator(ABC, nn.Module):
         features = torch.cat([level.features for level in levels], dim=1)
         compiled = self._compiled_operator if self.training else None
         operator = self.operator if compiled is None else compiled
-        correction = operator(self._points(steps), branch, features)
+        correction = operator(self._points(steps), branch, features, None, self._start(levels))
         forecasts = []
         parts = correction.split([level.num_nodes for level in levels], dim=1)
         for level, part in zip(levels, parts, strict=True):
@@ -375,7 +380,13 @@ class GraphOperator(ABC, nn.Module):
     ) -> Jet:
         """As :meth:`field`, from the joined features."""
         points = self._points(steps)
-        correction = self.operator(Jet.coordinates(points, order), branch, features)
+        start = self._start(levels)
+        correction = self.operator(
+            Jet.coordinates(points, order),
+            branch,
+            features,
+            start=None if start is None else start.to(points.dtype),
+        )
         parts = range(3 if order == 3 else 2)
         base = [
             torch.cat(
@@ -453,6 +464,10 @@ class GraphOperator(ABC, nn.Module):
             predictions = [torch.cat([own, other], dim=-1) for own, other in pairs]
         back = order.argsort()
         return [prediction[..., back] for prediction in predictions], residual
+
+    def _start(self, levels: list[Level]) -> Tensor | None:
+        """Tokens that the branch passes on from, if it does, shape ``(G, sum of n, C)``."""
+        return None
 
     def _points(self, steps: Tensor) -> Tensor:
         """Coordinates (t, 0) of steps ahead, in the precision of the parameters."""

@@ -28,7 +28,8 @@ class Roma(GraphOperator):
     pooling makes the coarse levels (``renormalizations``), a network of its own reads the history
     of each node and supernode (``history``; not in the paper), one transformer couples the tokens
     of all levels (``blocks``), and an operator network turns each token into a function of the
-    time ahead (`GraphOperator`).
+    time ahead (`GraphOperator`); with ``operator.onset`` the own history alone at first, and what
+    attention adds to it with time.
 
     For B nodes, e edges, M supernodes, C channels and Q steps ahead, a forward pass takes
     O(e C + (B + M) C^2 + (B + M)^2 C + Q (B + M) C) per subgraph and never touches the whole graph.
@@ -70,7 +71,7 @@ class Roma(GraphOperator):
             for _ in range(operator.layers)
         )
         self.norm = nn.LayerNorm(operator.width)
-        self._make_operators()
+        self._make_operators(operator.onset if operator.history else 0.0)
 
     @property
     def title(self) -> str:
@@ -134,6 +135,11 @@ class Roma(GraphOperator):
         for block in self.blocks:
             tokens = block(tokens, couplings)
         return self.norm(tokens)
+
+    def _start(self, levels: list[Level]) -> Tensor | None:
+        if self.operator.onset is None:
+            return None
+        return self.norm(torch.cat([self.tokens.own(level) for level in levels], dim=1))
 
     def couplings(self, levels: list[Level]) -> Couplings | None:
         """Couplings between the tokens of all levels, if the blocks see them."""

@@ -74,14 +74,20 @@ class TokenEmbedding(nn.Module):
         """
         return torch.cat([self._embed(index, level) for index, level in enumerate(levels)], dim=1)
 
+    def own(self, level: Level) -> Tensor:
+        """What the own history of the nodes of a level adds to their tokens, ``(G, n, C)``."""
+        assert self.history is not None
+        assert level.history is not None
+        own: Tensor = self.history(level.history)
+        return own
+
     def _embed(self, number: int, level: Level) -> Tensor:
         # A coarse observable is n / m times a mean; the mean lies in the domain of the lifting.
         tokens = self.lifting(level.lags / level.mass)
         if self.context is not None:
             tokens = tokens + self.context(level.features)
         if self.history is not None:
-            assert level.history is not None
-            tokens = tokens + self.history(level.history)
+            tokens = tokens + self.own(level)
         if str(number) in self.index:
             table = self.index[str(number)].weight
             assert isinstance(table, Tensor)

@@ -95,6 +95,36 @@ class ResidualBlock(nn.Module):
         return hidden + self.outer(nn.functional.silu(inner))
 
 
+class Onset(nn.Module):
+    r"""Share that what other tokens do has in the forecast, as time goes.
+
+    Neighbours act on the rate of change, so that a forecast is that of the own history at first,
+    and theirs comes in with time:
+
+    .. math:: s(t) = (1 + d) \frac{t}{t + d}, \qquad s(0) = 0, \quad s(1) = 1
+
+    with a learned time d in units of the horizon.
+
+    Args:
+        time: Initial value of d, positive.
+
+    Example:
+        >>> Onset(0.25)(torch.tensor([[0.0, 0, 0, 0], [0.25, 0, 0, 0], [1.0, 0, 0, 0]])).tolist()
+        [[0.0], [0.625], [1.0]]
+    """
+
+    def __init__(self, time: float) -> None:
+        """Keep the logarithm of the time."""
+        super().__init__()
+        self.log_time = nn.Parameter(torch.tensor(math.log(time)))
+
+    def forward(self, coordinates: Tensor) -> Tensor:
+        """Share at coordinates (t, x), shape ``(Q, 4)`` to ``(Q, 1)``; or jets of both."""
+        delay = self.log_time.exp()
+        time = coordinates[..., :1]
+        return (1 + delay) * (time / (time + delay))
+
+
 class Trunk(nn.Module):
     """Residual network on the Fourier features of (t, x) and on what is known of a token.
 
@@ -132,24 +162,41 @@ class Trunk(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.output = nn.Linear(width, out_channels)
 
-    def forward(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
+    def forward(
+        self,
+        coordinates: Tensor,
+        token: Tensor,
+        field: Tensor | None = None,
+        change: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Evaluate all tokens at all coordinates.
 
         Args:
             coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
             token: Token features, shape ``(..., C)``.
             field: Values of the field, shape ``(..., Q, field_channels)``.
+            change: What is added to the token features as time goes: the share of it at each
+                coordinate, shape ``(Q, 1)``, and the whole, shape ``(..., C)``.
 
         Returns:
             Shape ``(..., Q, out_channels)``.
         """
-        hidden = self.hidden(coordinates, token, field)
+        hidden = self.hidden(coordinates, token, field, change)
         return norm_linear(hidden, self.norm, self.output.weight, self.output.bias)
 
-    def hidden(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
+    def hidden(
+        self,
+        coordinates: Tensor,
+        token: Tensor,
+        field: Tensor | None = None,
+        change: tuple[Tensor, Tensor] | None = None,
+    ) -> Tensor:
         """Evaluate all but the last normalisation and layer, shape ``(..., Q, width)``."""
         hidden = self.from_coordinates(self.features(coordinates))
         hidden = hidden + self.from_token(token).unsqueeze(-2)
+        if change is not None:
+            share, whole = change
+            hidden = hidden + share * self.from_token(whole).unsqueeze(-2)
         if self.from_field is not None:
             hidden = hidden + self.from_field(field)
         for block in self.blocks:
@@ -190,6 +237,8 @@ class DeepONet(nn.Module):
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
         field_channels: Channels of a field that the trunk sees besides; 0 for none.
+        onset: Initial time of an `Onset`, with which the branch passes from the tokens ``start`` to
+            the others; 0 for none.
 
     Example:
         >>> operator = DeepONet(8, 4, basis=2, width=8, layers=1, features=FourierFeatures(6, 1.0))
@@ -206,15 +255,22 @@ class DeepONet(nn.Module):
         layers: int,
         features: FourierFeatures,
         field_channels: int = 0,
+        onset: float = 0.0,
     ) -> None:
         """Create branch head and trunk."""
         super().__init__()
         self.basis = basis
         self.branch = nn.Linear(branch_channels, basis * LATENT)
         self.trunk = Trunk(token_channels, basis, width, layers, features, field_channels)
+        self.onset = Onset(onset) if onset else None
 
     def forward(
-        self, coordinates: Tensor, branch: Tensor, token: Tensor, field: Tensor | None = None
+        self,
+        coordinates: Tensor,
+        branch: Tensor,
+        token: Tensor,
+        field: Tensor | None = None,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Evaluate the vector field.
 
@@ -223,13 +279,25 @@ class DeepONet(nn.Module):
             branch: Branch tokens, shape ``(..., C)``.
             token: Graph features z, shape ``(..., C_z)``.
             field: Values of the field, shape ``(..., Q, field_channels)``.
+            start: Branch tokens at time zero, shape ``(..., C)``; needed with an onset.
 
         Returns:
             Shape ``(..., Q, 3)``.
+
+        Raises:
+            ValueError: If there is an onset, and no ``start``.
         """
-        coefficients = self.branch(branch).unflatten(-1, (self.basis, LATENT))
         hidden = self.trunk.hidden(coordinates, token, field)
-        return self.trunk.combine(hidden, coefficients * self.basis**-0.5)
+        late = self._coefficients(branch)
+        if self.onset is None:
+            return self.trunk.combine(hidden, late)
+        early = self._coefficients(_needed(start))
+        both = self.trunk.combine(hidden, torch.cat([early, late - early], dim=-1))
+        return both[..., :LATENT] + self.onset(coordinates) * both[..., LATENT:]
+
+    def _coefficients(self, branch: Tensor) -> Tensor:
+        """Coefficients of the basis functions, shape ``(..., P, 3)``."""
+        return self.branch(branch).unflatten(-1, (self.basis, LATENT)) * self.basis**-0.5
 
 
 class Nomad(nn.Module):
@@ -245,6 +313,8 @@ class Nomad(nn.Module):
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
         field_channels: Channels of a field that the trunk sees besides; 0 for none.
+        onset: Initial time of an `Onset`, with which the branch passes from the tokens ``start`` to
+            the others; 0 for none.
     """
 
     def __init__(
@@ -256,15 +326,35 @@ class Nomad(nn.Module):
         layers: int,
         features: FourierFeatures,
         field_channels: int = 0,
+        onset: float = 0.0,
     ) -> None:
         """Create branch head and trunk."""
         super().__init__()
         self.branch = nn.Linear(branch_channels, basis * LATENT)
         channels = token_channels + basis * LATENT
         self.trunk = Trunk(channels, LATENT, width, layers, features, field_channels)
+        self.onset = Onset(onset) if onset else None
 
     def forward(
-        self, coordinates: Tensor, branch: Tensor, token: Tensor, field: Tensor | None = None
+        self,
+        coordinates: Tensor,
+        branch: Tensor,
+        token: Tensor,
+        field: Tensor | None = None,
+        start: Tensor | None = None,
     ) -> Tensor:
         """Evaluate the vector field, as :meth:`DeepONet.forward`."""
-        return self.trunk(coordinates, torch.cat([token, self.branch(branch)], dim=-1), field)
+        late = torch.cat([token, self.branch(branch)], dim=-1)
+        if self.onset is None:
+            return self.trunk(coordinates, late, field)
+        early = torch.cat([token, self.branch(_needed(start))], dim=-1)
+        return self.trunk(coordinates, early, field, (self.onset(coordinates), late - early))
+
+
+def _needed(start: Tensor | None) -> Tensor:
+    if start is None:
+        raise ValueError(
+            "Expected 'start', the branch tokens at time zero, for an operator network with an "
+            "onset (got None)."
+        )
+    return start

@@ -229,7 +229,7 @@ def test_spread_and_its_derivatives_are_those_of_its_splines(kind, relative, ord
 
 
 def model_with_law(tiny, correction="absolute", **options):
-    config = tiny.config(correction=correction)
+    config = tiny.config(correction=correction, onset=0.1 if correction == "relative" else 0.0)
     config = replace(config, effective=EffectiveConfig(**({"kind": "emergent"} | options)))
     torch.manual_seed(0)
     model = Roma(config, tiny.data())
@@ -272,7 +272,9 @@ def test_time_derivative_of_the_field(tiny, correction):
     def u(shift):
         points = model._points(steps)
         points[:, 0] += shift
-        correction = model.operator(points, branch, features)[:, : fine.num_nodes].detach()
+        start = model._start(levels)
+        correction = model.operator(points, branch, features, start=start)
+        correction = correction[:, : fine.num_nodes].detach()
         time = points[:, 0]
         spread = np.hypot(constant(time), slope(time) * base(time))
         along = torch.from_numpy(base(time)).unsqueeze(-1) * model.direction
@@ -355,20 +357,20 @@ def test_same_batch_same_draws(tiny):
 
 @pytest.mark.parametrize("kind", ["emergent", "burgers"])
 def test_a_sampled_gradient_is_the_product_with_its_direction(tiny, kind):
-    model, batch = model_with_law(tiny, kind=kind).eval(), tiny.batch()
+    model, batch = model_with_law(tiny, kind=kind).eval().double(), tiny.double(tiny.batch())
     encoding = model.represent(batch)
     inputs = encoding.levels, encoding.branch, batch.steps
     whole = model.residual(*inputs)
-    directions = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4)))
+    directions = torch.tensor(list(itertools.product((-1.0, 1.0), repeat=4))).double()
     parts = [model.residual(*inputs, direction) for direction in directions]
     for direction, part in zip(directions, parts, strict=True):
         torch.testing.assert_close(part.value, whole.value)
         expected = torch.einsum("a,a...->...", direction, whole.gradient)
-        torch.testing.assert_close(part.gradient, expected[None], rtol=1e-3, atol=1e-8)
+        torch.testing.assert_close(part.gradient, expected[None], rtol=1e-9, atol=1e-15)
     # Over all signs the mean square is the whole one.
     mean = torch.stack([part.gradient.square() for part in parts]).mean(0)
     expected = whole.gradient.square().sum(0, keepdim=True)
-    torch.testing.assert_close(mean, expected, rtol=1e-3, atol=1e-14)
+    torch.testing.assert_close(mean, expected, rtol=1e-9, atol=1e-20)
     assert expected.mean() > 1e-9
 
 

@@ -55,3 +55,8 @@ def test_without_context_it_sees_windows_alone(context):
 def test_bad_numbers_of_blocks_are_refused(history):
     with pytest.raises(ValueError, match=r"operator\.history"):
         OperatorConfig(history=history)
+
+
+def test_a_bad_onset_is_refused():
+    with pytest.raises(ValueError, match=r"operator\.onset"):
+        OperatorConfig(onset=-0.1)

@@ -21,6 +21,8 @@ VARIANTS = {
     "relative": {"correction": "relative"},
     "plain windows": {"compand": 0.0},
     "no history": {"history": 0},
+    "onset": {"onset": 0.1},
+    "nomad with onset": {"kind": "nomad", "onset": 0.1},
     "no pooling": {"sizes": ()},
     "one supernode": {"sizes": (3, 1)},
     "two supernodes": {"sizes": (2,)},
@@ -172,7 +174,7 @@ def test_fine_index_breaks_the_symmetry(tiny):
     assert change.abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("variant", ["default", "persistence", "relative", "no base"])
+@pytest.mark.parametrize("variant", ["default", "onset", "persistence", "relative", "no base"])
 def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     """By hand: the length of ``base e + sigma operator``, on every level."""
     model, batch = tiny.model(**VARIANTS[variant]).double(), tiny.double(tiny.batch(2))
@@ -181,7 +183,9 @@ def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
     coordinates = torch.tensor([[0.25, 0, 0, 0], [0.5, 0, 0, 0], [0.75, 0, 0, 0], [1, 0, 0, 0]])
     direction = torch.full((3,), 3**-0.5)
     for level, branch, forecast in zip(levels, tokens, model(batch).levels, strict=True):
-        correction = model.operator(coordinates.double(), branch, level.features)
+        correction = model.operator(
+            coordinates.double(), branch, level.features, start=model._start([level])
+        )
         base = model.base(level.lags, batch.steps, level.mass)
         relative = model.base.slope * base / level.mass
         spread = (model.base.constant**2 + relative**2).sqrt()
@@ -191,6 +195,26 @@ def test_forecast_is_the_base_and_a_scaled_correction(tiny, variant):
         torch.testing.assert_close(forecast.prediction, expected, rtol=1e-5, atol=1e-6)
         gap = (forecast.prediction - base.abs()).abs()
         assert (gap <= correction.norm(dim=-1) + 1e-12).all()
+
+
+def test_with_an_onset_the_nearest_steps_ask_the_own_history(tiny):
+    """What attention adds weighs the less the nearer the step; without history there is none."""
+    model, batch = tiny.model(onset=0.1), tiny.batch()
+    levels, _ = model.hierarchy(model.encode(batch))
+    branch = model.attend(levels)
+    other = branch + torch.randn_like(branch)
+    share = model.operator.onset(model._points(batch.steps))[:, 0].detach()
+
+    def effect():
+        one, two = (model.decode(levels, tokens, batch.steps)[0] for tokens in (branch, other))
+        return (one - two).abs().mean((0, 1))
+
+    found = effect()
+    model.operator.onset = None
+    ratio = found / effect()
+    torch.testing.assert_close(ratio, share, rtol=0.3, atol=0)
+    assert ratio[0] < ratio[1] < ratio[2] < ratio[3]
+    assert tiny.model(onset=0.1, history=0).operator.onset is None
 
 
 def test_without_correction_the_forecast_is_the_linear_base(tiny):

@@ -5,15 +5,15 @@ import math
 import pytest
 import torch
 
-from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad, Trunk
+from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad, Onset, Trunk
 
 KINDS = [DeepONet, Nomad]
 
 
-def operator(kind, basis=4, branch=5, token=3, width=8):
+def operator(kind, basis=4, branch=5, token=3, width=8, onset=0.0):
     torch.manual_seed(0)
     features = FourierFeatures(6, 0.5)
-    return kind(branch, token, basis, width, 2, features).double()
+    return kind(branch, token, basis, width, 2, features, onset=onset).double()
 
 
 def inputs(count=2, steps=3):
@@ -170,3 +170,42 @@ def test_rejects_impossible_features():
     for std in (0.0, math.nan):
         with pytest.raises(ValueError, match=r"Expected 'std' to be positive"):
             FourierFeatures(4, std)
+
+
+def test_the_onset_rises_from_zero_to_one():
+    onset = Onset(0.1).requires_grad_(False)
+    coordinates = torch.zeros(50, 1 + LATENT)
+    coordinates[:, 0] = torch.linspace(0, 1, 50)
+    share = onset(coordinates)
+    assert share[0] == 0
+    assert share[-1] == pytest.approx(1)
+    assert (share[1:] > share[:-1]).all()
+    coordinates[:, 0] = 0.1
+    assert onset(coordinates)[0] == pytest.approx(0.55)  # half, and a half of d
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_with_an_onset_the_branch_passes_from_one_token_to_the_other(kind):
+    module, (coordinates, branch, token) = operator(kind, onset=0.2), inputs()
+    plain = operator(kind)
+    plain.load_state_dict(module.state_dict(), strict=False)
+    start = torch.randn(2, 5, dtype=torch.float64)
+    coordinates[0, 0], coordinates[1, 0] = 0, 1
+    found = module(coordinates, branch, token, start=start)
+    early, late = plain(coordinates, start, token), plain(coordinates, branch, token)
+    torch.testing.assert_close(found[:, 0], early[:, 0])
+    torch.testing.assert_close(found[:, 1], late[:, 1])
+    # The branch is an affine map of its token, so this holds in the middle as well.
+    share = module.onset(coordinates)[2]
+    middle = plain(coordinates, start + share * (branch - start), token)
+    torch.testing.assert_close(found[:, 2], middle[:, 2])
+    assert (early[:, 2] - late[:, 2]).abs().min() > 1e-3
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_onset_is_learned_and_needs_a_start(kind):
+    module, given = operator(kind, onset=0.2), inputs()
+    module(*given, start=torch.randn(2, 5, dtype=torch.float64)).square().sum().backward()
+    assert module.onset.log_time.grad.abs() > 1e-6
+    with pytest.raises(ValueError, match="Expected 'start'"):
+        module(*given)

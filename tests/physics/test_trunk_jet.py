@@ -30,29 +30,33 @@ def plain(operator):
     return result
 
 
-@pytest.fixture(params=[DeepONet, Nomad])
+@pytest.fixture(params=[(DeepONet, 0.0), (DeepONet, 0.1), (Nomad, 0.0), (Nomad, 0.1)])
 def operator(request):
     torch.manual_seed(0)
-    return request.param(6, 4, 5, 12, 2, FourierFeatures(8, 0.5), 3).double()
+    kind, onset = request.param
+    return kind(6, 4, 5, 12, 2, FourierFeatures(8, 0.5), 3, onset).double()
 
 
 @pytest.fixture
-def inputs():
+def inputs(operator):
     torch.manual_seed(1)
     double = {"dtype": torch.float64}
-    return {
-        "points": torch.randn(2, 4, **double) / 3,
+    points = torch.randn(2, 4, **double) / 3
+    points[:, 0].abs_()  # the time ahead
+    start = {} if operator.onset is None else {"start": torch.randn(3, 6, **double)}
+    return start | {
+        "points": points,
         "branch": torch.randn(3, 6, **double),
         "token": torch.randn(3, 4, **double),
         "field": torch.randn(3, 2, 3, **double),
     }
 
 
-def derivatives(operator, points, branch, token, field):
+def derivatives(operator, points, branch, token, field, start=None):
     """Value, first, second and third derivatives at each point by nested forward mode."""
 
     def at(q):
-        return lambda p: operator(p[None], branch, token, field[:, q : q + 1])[:, 0]
+        return lambda p: operator(p[None], branch, token, field[:, q : q + 1], start)[:, 0]
 
     orders = []
     for order in range(4):
