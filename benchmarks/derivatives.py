@@ -161,7 +161,7 @@ class Other(nn.Module):
     """An operator network whose derivatives are taken by other means, where jets are asked for.
 
     Args:
-        operator: The network; its layer normalisations are replaced.
+        operator: The network, without an onset; its layer normalisations are replaced.
         field_of: Value, gradient and Laplacian.
         law_of: Value and gradient of a law that sees a field.
     """
@@ -172,10 +172,16 @@ class Other(nn.Module):
         """Take the place of a network."""
         super().__init__()
         use_plain_norms(operator)
+        self.onset = None
         self.operator, self.field_of, self.law_of = operator, field_of, law_of
 
     def forward(
-        self, coordinates: Tensor | Jet, branch: Tensor, token: Tensor, field: Tensor | None = None
+        self,
+        coordinates: Tensor | Jet,
+        branch: Tensor,
+        token: Tensor,
+        field: Tensor | None = None,
+        start: None = None,
     ) -> Tensor | Jet:
         """Evaluate as the network does."""
         if not isinstance(coordinates, Jet):
