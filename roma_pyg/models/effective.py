@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from roma_pyg import exchange
 from roma_pyg.config import EffectiveConfig
-from roma_pyg.nn.trunk import LATENT, DeepONet, Nomad
+from roma_pyg.nn.trunk import LATENT, OperatorNetwork
 from roma_pyg.physics import Jet
 from roma_pyg.physics.residuals import burgers, emergent, field_inputs
 
@@ -21,7 +21,7 @@ WIDTHS = {"field": LATENT, "gradient": LATENT**2, "laplacian": LATENT, "neighbor
 UNIT_STEPS = 100
 """Training steps over which the units of an emergent law are measured."""
 
-OperatorFactory = Callable[[int], DeepONet | Nomad]
+OperatorFactory = Callable[[int], OperatorNetwork]
 """Makes an operator network that sees so many channels of a field."""
 
 
@@ -103,7 +103,7 @@ class EffectiveDynamics(nn.Module):
         spread: Typical ratio of a derivative of u to u, by which F's inputs are scaled.
 
     Example:
-        >>> from roma_pyg.nn.trunk import FourierFeatures
+        >>> from roma_pyg.nn.trunk import DeepONet, FourierFeatures
         >>> law = EffectiveDynamics(
         ...     EffectiveConfig(kind="emergent"),
         ...     lambda field: DeepONet(8, 4, 2, 8, 1, FourierFeatures(6, 1.0), field),

@@ -23,7 +23,7 @@ from roma_pyg.models.level import Level, pool_observable
 from roma_pyg.models.output import LevelForecast, RomaOutput
 from roma_pyg.nn.companding import WindowViews
 from roma_pyg.nn.segment import weighted_mean
-from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad
+from roma_pyg.nn.trunk import LATENT, DeepONet, FourierFeatures, Nomad, OperatorNetwork
 from roma_pyg.physics import Jet
 
 if TYPE_CHECKING:
@@ -103,9 +103,9 @@ class GraphOperator(ABC, nn.Module):
         """
         config, data = self.config, self.data
         trunk = config.trunk
-        kinds: dict[str, type[DeepONet] | type[Nomad]] = {"deeponet": DeepONet, "nomad": Nomad}
+        kinds: dict[str, type[OperatorNetwork]] = {"deeponet": DeepONet, "nomad": Nomad}
 
-        def make_operator(field_channels: int = 0, onset: float = 0.0) -> DeepONet | Nomad:
+        def make_operator(field_channels: int = 0, onset: float = 0.0) -> OperatorNetwork:
             return kinds[trunk.kind](
                 config.operator.width,
                 config.encoder.width,

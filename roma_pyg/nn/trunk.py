@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 
 import torch
 from torch import Tensor, nn
@@ -162,27 +163,18 @@ class Trunk(nn.Module):
         self.norm = nn.LayerNorm(width, elementwise_affine=False)
         self.output = nn.Linear(width, out_channels)
 
-    def forward(
-        self,
-        coordinates: Tensor,
-        token: Tensor,
-        field: Tensor | None = None,
-        change: tuple[Tensor, Tensor] | None = None,
-    ) -> Tensor:
+    def forward(self, coordinates: Tensor, token: Tensor, field: Tensor | None = None) -> Tensor:
         """Evaluate all tokens at all coordinates.
 
         Args:
             coordinates: Times ahead in units of the horizon and latent positions, ``(Q, 4)``.
             token: Token features, shape ``(..., C)``.
             field: Values of the field, shape ``(..., Q, field_channels)``.
-            change: What is added to the token features as time goes: the share of it at each
-                coordinate, shape ``(Q, 1)``, and the whole, shape ``(..., C)``.
 
         Returns:
             Shape ``(..., Q, out_channels)``.
         """
-        hidden = self.hidden(coordinates, token, field, change)
-        return norm_linear(hidden, self.norm, self.output.weight, self.output.bias)
+        return self.read(self.hidden(coordinates, token, field))
 
     def hidden(
         self,
@@ -191,7 +183,11 @@ class Trunk(nn.Module):
         field: Tensor | None = None,
         change: tuple[Tensor, Tensor] | None = None,
     ) -> Tensor:
-        """Evaluate all but the last normalisation and layer, shape ``(..., Q, width)``."""
+        """Evaluate all but the last normalisation and layer, shape ``(..., Q, width)``.
+
+        ``change`` is added to the token features as time goes: the share of it at each coordinate,
+        shape ``(Q, 1)``, and the whole, shape ``(..., C)``.
+        """
         hidden = self.from_coordinates(self.features(coordinates))
         hidden = hidden + self.from_token(token).unsqueeze(-2)
         if change is not None:
@@ -202,6 +198,10 @@ class Trunk(nn.Module):
         for block in self.blocks:
             hidden = block(hidden)
         return hidden
+
+    def read(self, hidden: Tensor) -> Tensor:
+        """Last normalisation and layer, shape ``(..., Q, out_channels)``."""
+        return norm_linear(hidden, self.norm, self.output.weight, self.output.bias)
 
     def combine(self, hidden: Tensor, coefficients: Tensor) -> Tensor:
         """Combine the output channels, ``output(norm(hidden)) @ coefficients``.
@@ -221,29 +221,22 @@ class Trunk(nn.Module):
         return norm_linear(hidden, self.norm, mixed, offset.unsqueeze(-2))
 
 
-class DeepONet(nn.Module):
-    r"""Operator that is linear in the branch (Lu et al. 2021, doi:10.1038/s42256-021-00302-5).
+class OperatorNetwork(ABC, nn.Module):
+    """Branch head and trunk: a function of the time ahead for each token.
 
-    .. math:: u(t, x) = \frac{1}{\sqrt{P}} \sum_p b_p T_p(t, x, z) \in R^3
-
-    The sum has the size of one of its terms at the start of training. (Published is 1 / P, which
-    the coefficients have to make up for: they learn slower.)
+    The branch is an affine map of the branch tokens to 3 P numbers, of which a subclass and its
+    trunk make a vector field.
 
     Args:
         branch_channels: Channels of the branch tokens.
         token_channels: Channels of the graph features z.
-        basis: Number of basis functions P.
+        basis: Number P of coefficient vectors.
         width: Channels of the trunk.
         layers: Residual blocks of the trunk.
         features: Fourier features of the coordinates.
         field_channels: Channels of a field that the trunk sees besides; 0 for none.
         onset: Initial time of an `Onset`, with which the branch passes from the tokens ``start`` to
             the others; 0 for none.
-
-    Example:
-        >>> operator = DeepONet(8, 4, basis=2, width=8, layers=1, features=FourierFeatures(6, 1.0))
-        >>> operator(torch.zeros(3, 4), branch=torch.randn(5, 8), token=torch.randn(5, 4)).shape
-        torch.Size([5, 3, 3])
     """
 
     def __init__(
@@ -261,8 +254,28 @@ class DeepONet(nn.Module):
         super().__init__()
         self.basis = basis
         self.branch = nn.Linear(branch_channels, basis * LATENT)
-        self.trunk = Trunk(token_channels, basis, width, layers, features, field_channels)
+        channels = self.trunk_channels(token_channels)
+        self.trunk = Trunk(*channels, width, layers, features, field_channels)
         self.onset = Onset(onset) if onset else None
+
+    @abstractmethod
+    def trunk_channels(self, token_channels: int) -> tuple[int, int]:
+        """Input and output channels of the trunk."""
+
+    @abstractmethod
+    def evaluate(
+        self,
+        coordinates: Tensor,
+        numbers: Tensor,
+        token: Tensor,
+        field: Tensor | None,
+        change: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Evaluate the vector field from the numbers of the branch, shape ``(..., 3 P)``.
+
+        The ``change`` of the numbers is their share at each coordinate, shape ``(Q, 1)``, and the
+        whole.
+        """
 
     def forward(
         self,
@@ -287,74 +300,82 @@ class DeepONet(nn.Module):
         Raises:
             ValueError: If there is an onset, and no ``start``.
         """
-        hidden = self.trunk.hidden(coordinates, token, field)
-        late = self._coefficients(branch)
+        late = self.branch(branch)
         if self.onset is None:
-            return self.trunk.combine(hidden, late)
-        early = self._coefficients(_needed(start))
-        both = self.trunk.combine(hidden, torch.cat([early, late - early], dim=-1))
-        return both[..., :LATENT] + self.onset(coordinates) * both[..., LATENT:]
+            return self.evaluate(coordinates, late, token, field, None)
+        if start is None:
+            raise ValueError(
+                "Expected 'start', the branch tokens at time zero, for an operator network with an "
+                "onset (got None)."
+            )
+        early = self.branch(start)
+        change = self.onset(coordinates), late - early
+        return self.evaluate(coordinates, early, token, field, change)
 
-    def _coefficients(self, branch: Tensor) -> Tensor:
+
+class DeepONet(OperatorNetwork):
+    r"""Operator that is linear in the branch (Lu et al. 2021, doi:10.1038/s42256-021-00302-5).
+
+    .. math:: u(t, x) = \frac{1}{\sqrt{P}} \sum_p b_p T_p(t, x, z) \in R^3
+
+    The sum has the size of one of its terms at the start of training. (Published is 1 / P, which
+    the coefficients have to make up for: they learn slower.)
+
+    Example:
+        >>> operator = DeepONet(8, 4, basis=2, width=8, layers=1, features=FourierFeatures(6, 1.0))
+        >>> operator(torch.zeros(3, 4), branch=torch.randn(5, 8), token=torch.randn(5, 4)).shape
+        torch.Size([5, 3, 3])
+    """
+
+    def trunk_channels(self, token_channels: int) -> tuple[int, int]:
+        """The trunk sees the token, and gives the basis functions."""
+        return token_channels, self.basis
+
+    def evaluate(
+        self,
+        coordinates: Tensor,
+        numbers: Tensor,
+        token: Tensor,
+        field: Tensor | None,
+        change: tuple[Tensor, Tensor] | None,
+    ) -> Tensor:
+        """Combine the basis functions, once for the numbers and their change together."""
+        hidden = self.trunk.hidden(coordinates, token, field)
+        early = self._coefficients(numbers)
+        if change is None:
+            return self.trunk.combine(hidden, early)
+        share, whole = change
+        both = self.trunk.combine(hidden, torch.cat([early, self._coefficients(whole)], dim=-1))
+        return both[..., :LATENT] + share * both[..., LATENT:]
+
+    def _coefficients(self, numbers: Tensor) -> Tensor:
         """Coefficients of the basis functions, shape ``(..., P, 3)``."""
-        return self.branch(branch).unflatten(-1, (self.basis, LATENT)) * self.basis**-0.5
+        return numbers.unflatten(-1, (self.basis, LATENT)) * self.basis**-0.5
 
 
-class Nomad(nn.Module):
+class Nomad(OperatorNetwork):
     r"""Operator that is nonlinear in the branch (Seidman et al. 2022, arXiv:2206.03551).
 
     .. math:: u(t, x) = T(t, x, z, b) \in R^3
 
-    Args:
-        branch_channels: Channels of the branch tokens.
-        token_channels: Channels of the graph features z.
-        basis: Number P of coefficient vectors; the trunk sees the 3 P numbers b.
-        width: Channels of the trunk.
-        layers: Residual blocks of the trunk.
-        features: Fourier features of the coordinates.
-        field_channels: Channels of a field that the trunk sees besides; 0 for none.
-        onset: Initial time of an `Onset`, with which the branch passes from the tokens ``start`` to
-            the others; 0 for none.
+    The trunk sees the 3 P numbers b.
     """
 
-    def __init__(
-        self,
-        branch_channels: int,
-        token_channels: int,
-        basis: int,
-        width: int,
-        layers: int,
-        features: FourierFeatures,
-        field_channels: int = 0,
-        onset: float = 0.0,
-    ) -> None:
-        """Create branch head and trunk."""
-        super().__init__()
-        self.branch = nn.Linear(branch_channels, basis * LATENT)
-        channels = token_channels + basis * LATENT
-        self.trunk = Trunk(channels, LATENT, width, layers, features, field_channels)
-        self.onset = Onset(onset) if onset else None
+    def trunk_channels(self, token_channels: int) -> tuple[int, int]:
+        """The trunk sees token and branch, and gives the field."""
+        return token_channels + self.basis * LATENT, LATENT
 
-    def forward(
+    def evaluate(
         self,
         coordinates: Tensor,
-        branch: Tensor,
+        numbers: Tensor,
         token: Tensor,
-        field: Tensor | None = None,
-        start: Tensor | None = None,
+        field: Tensor | None,
+        change: tuple[Tensor, Tensor] | None,
     ) -> Tensor:
-        """Evaluate the vector field, as :meth:`DeepONet.forward`."""
-        late = torch.cat([token, self.branch(branch)], dim=-1)
-        if self.onset is None:
-            return self.trunk(coordinates, late, field)
-        early = torch.cat([token, self.branch(_needed(start))], dim=-1)
-        return self.trunk(coordinates, early, field, (self.onset(coordinates), late - early))
-
-
-def _needed(start: Tensor | None) -> Tensor:
-    if start is None:
-        raise ValueError(
-            "Expected 'start', the branch tokens at time zero, for an operator network with an "
-            "onset (got None)."
-        )
-    return start
+        """Let the trunk read the numbers; the token itself does not change."""
+        if change is not None:
+            share, whole = change
+            change = share, nn.functional.pad(whole, (token.shape[-1], 0))
+        known = torch.cat([token, numbers], dim=-1)
+        return self.trunk.read(self.trunk.hidden(coordinates, known, field, change))
